@@ -1,0 +1,57 @@
+//! One side of the gateway: a stream and what was read from it and not yet used.
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::wire;
+
+/// Room made for each read.
+pub(crate) const READ: usize = 64 * 1024;
+
+pub(crate) struct Link<S> {
+    pub(crate) stream: S,
+    pub(crate) buffer: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    /// The next whole frame.
+    pub(crate) async fn frame(&mut self) -> io::Result<BytesMut> {
+        self.read_by(|bytes| wire::frame_len(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)), wire::MAX_FRAME)
+            .await
+    }
+
+    /// The next message whose length `len` finds from its first bytes; at most `max` bytes.
+    pub(crate) async fn read_by(
+        &mut self,
+        len: impl Fn(&[u8]) -> io::Result<Option<usize>>,
+        max: usize,
+    ) -> io::Result<BytesMut> {
+        loop {
+            if let Some(len) = len(&self.buffer)? {
+                if len > max {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {len} bytes")));
+                }
+                if self.buffer.len() >= len {
+                    return Ok(self.buffer.split_to(len));
+                }
+            } else if self.buffer.len() > max {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without an end"));
+            }
+            self.buffer.reserve(4096);
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed"));
+            }
+        }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+}
