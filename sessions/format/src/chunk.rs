@@ -25,7 +25,8 @@ use crate::{
 /// Bytes of an encoded [`ChunkHeader`].
 pub const CHUNK_HEADER_LEN: usize = 126;
 
-/// Upper bound of a whole chunk's bytes: plaintext that does not shrink, and a segment's framing for each record of it.
+/// Upper bound of a whole chunk's bytes: plaintext that does not shrink, and room for the framing of some thirty thousand
+/// segments.
 pub const MAX_CHUNK_BYTES: usize = MAX_CHUNK_PLAINTEXT + (1 << 20);
 
 const MAGIC: [u8; 4] = *b"LCHK";
@@ -38,8 +39,13 @@ const KIND_ZSTD: u8 = 1;
 const KIND_FINAL: u8 = 0x80;
 const FLAG_KEYFRAME: u8 = 1;
 
-/// zstd level 3: what was measured best for what screens and terminals give (storage-notes).
-const ZSTD_LEVEL: i32 = 3;
+/// With long-distance matching, level 1 makes chunks as small as level 3 does, in half the time (docs/sessions/format.md,
+/// "Compression"). What is written here is the writer's choice: a reader takes any level.
+const ZSTD_LEVEL: i32 = 1;
+/// Shortest match over the long distance, in bytes: screens repeat rows, not words.
+const ZSTD_LDM_MIN_MATCH: u32 = 128;
+/// One position in 2^7 is remembered for the long distance.
+const ZSTD_LDM_HASH_RATE_LOG: u32 = 7;
 /// Window of 8 MiB, both ways: more context shrinks screens more, and a decoder needs no more memory than this.
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// Piece that is probed before a segment is compressed.
@@ -121,10 +127,30 @@ pub struct Packed {
     data: Vec<u8>,
 }
 
+impl Packed {
+    /// Plaintext as it is.
+    pub fn stored(data: Vec<u8>) -> Self {
+        Self { kind: 0, data }
+    }
+
+    /// The next piece of the chunk's zstd frame. Nothing looks at it until the chunk is opened.
+    pub fn zstd(data: Vec<u8>) -> Self {
+        Self {
+            kind: KIND_ZSTD,
+            data,
+        }
+    }
+
+    /// Bytes of the piece.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+}
+
 /// First half of a [`ChunkWriter`]: records in, compressed segments out. It needs no key, so many can work side by side.
 pub struct Packer {
-    zstd: Encoder<'static>,
-    begun: bool,
+    /// Made when first needed: a chunk of heartbeats or photographs needs none.
+    zstd: Option<Encoder<'static>>,
     pending: Vec<u8>,
     plaintext: usize,
     records: u32,
@@ -138,14 +164,8 @@ impl Packer {
     /// # Errors
     /// When zstd has no memory.
     pub fn new(start_us: u64) -> Result<Self, FormatError> {
-        let mut zstd = Encoder::new(ZSTD_LEVEL).map_err(zstd_error)?;
-        zstd.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG))
-            .map_err(zstd_error)?;
-        zstd.set_parameter(CParameter::EnableLongDistanceMatching(true))
-            .map_err(zstd_error)?;
         Ok(Self {
-            zstd,
-            begun: false,
+            zstd: None,
             pending: Vec::new(),
             plaintext: 0,
             records: 0,
@@ -203,16 +223,9 @@ impl Packer {
     /// When zstd fails.
     pub fn flush(&mut self) -> Result<Packed, FormatError> {
         if !shrinks(&self.pending) {
-            return Ok(Packed {
-                kind: 0,
-                data: std::mem::take(&mut self.pending),
-            });
+            return Ok(Packed::stored(std::mem::take(&mut self.pending)));
         }
-        let data = self.compress(false)?;
-        Ok(Packed {
-            kind: KIND_ZSTD,
-            data,
-        })
+        Ok(Packed::zstd(self.compress(false)?))
     }
 
     /// Compresses the rest and says what the chunk holds.
@@ -221,23 +234,13 @@ impl Packer {
     /// When zstd fails.
     pub fn finish(mut self, end_us: u64) -> Result<(Vec<Packed>, Trailer), FormatError> {
         let mut segments = Vec::new();
-        if shrinks(&self.pending) || self.begun {
-            if !self.pending.is_empty() && !shrinks(&self.pending) {
-                segments.push(Packed {
-                    kind: 0,
-                    data: std::mem::take(&mut self.pending),
-                });
-            }
-            let data = self.compress(true)?;
-            segments.push(Packed {
-                kind: KIND_ZSTD,
-                data,
-            });
-        } else {
-            segments.push(Packed {
-                kind: 0,
-                data: std::mem::take(&mut self.pending),
-            });
+        let (begun, empty) = (self.zstd.is_some(), self.pending.is_empty());
+        let shrinks = shrinks(&self.pending);
+        if !(shrinks || begun && empty) {
+            segments.push(Packed::stored(std::mem::take(&mut self.pending)));
+        }
+        if shrinks || begun {
+            segments.push(Packed::zstd(self.compress(true)?));
         }
         let bound = FormatError::WriterBound {
             what: "a chunk's plaintext",
@@ -254,22 +257,34 @@ impl Packer {
 
     fn compress(&mut self, end: bool) -> Result<Vec<u8>, FormatError> {
         let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(self.pending.len()) + 64);
-        self.begun = true;
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(encoder().map_err(zstd_error)?),
+        };
         let mut input = InBuffer::around(&self.pending);
         while input.pos() < self.pending.len() {
-            step(&mut out, |buffer| self.zstd.run(&mut input, buffer))?;
+            step(&mut out, |buffer| zstd.run(&mut input, buffer))?;
         }
         while step(&mut out, |buffer| {
             if end {
-                self.zstd.finish(buffer, true)
+                zstd.finish(buffer, true)
             } else {
-                self.zstd.flush(buffer)
+                zstd.flush(buffer)
             }
         })? > 0
         {}
         self.pending.clear();
         Ok(out)
     }
+}
+
+fn encoder() -> std::io::Result<Encoder<'static>> {
+    let mut zstd = Encoder::new(ZSTD_LEVEL)?;
+    zstd.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG))?;
+    zstd.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+    zstd.set_parameter(CParameter::LdmMinMatch(ZSTD_LDM_MIN_MATCH))?;
+    zstd.set_parameter(CParameter::LdmHashRateLog(ZSTD_LDM_HASH_RATE_LOG))?;
+    Ok(zstd)
 }
 
 /// Runs one zstd operation that appends to `out`, whose capacity grows as needed.
@@ -391,17 +406,17 @@ impl Sealer {
             .map(|t| encode("a chunk trailer", t))
             .transpose()?
             .unwrap_or_default();
-        let kind = packed.kind | if trailer.is_empty() { 0 } else { KIND_FINAL };
-        let length = u32::try_from(packed.data.len() + aead::TAG).map_err(|_| bound.clone())?;
+        let Packed { kind, data } = packed;
+        let kind = kind | if trailer.is_empty() { 0 } else { KIND_FINAL };
+        let length = u32::try_from(data.len() + aead::TAG).map_err(|_| bound.clone())?;
 
         let header_len = if self.header_written {
             0
         } else {
             self.header.len()
         };
-        let mut out = Vec::with_capacity(
-            header_len + SEGMENT_HEADER + TRAILER_LEN + packed.data.len() + aead::TAG,
-        );
+        let mut out =
+            Vec::with_capacity(header_len + SEGMENT_HEADER + TRAILER_LEN + data.len() + aead::TAG);
         if !self.header_written {
             out.extend_from_slice(&self.header);
             self.header_written = true;
@@ -412,7 +427,7 @@ impl Sealer {
         out.extend_from_slice(&[0; 8]);
         out.extend_from_slice(&trailer);
         let from = out.len();
-        out.extend_from_slice(&packed.data);
+        out.extend_from_slice(&data);
         self.cipher.seal(
             &associated(&self.header, kind, &trailer),
             &mut out,
@@ -500,10 +515,7 @@ impl ChunkWriter {
     /// When a bound is exceeded.
     pub fn finish(mut self, end_us: u64) -> Result<(Vec<u8>, SealedChunk), FormatError> {
         let (mut segments, trailer) = self.packer.finish(end_us)?;
-        let last = segments.pop().unwrap_or(Packed {
-            kind: 0,
-            data: Vec::new(),
-        });
+        let last = segments.pop().unwrap_or_else(|| Packed::stored(Vec::new()));
         let mut bytes = Vec::new();
         for segment in segments {
             bytes.append(&mut self.sealer.segment(segment)?);
@@ -722,9 +734,9 @@ impl<'a> ChunkView<'a> {
                 FormatError::tampered(name(), "a segment's authentication tag does not hold")
             })?;
             if segment.kind & KIND_ZSTD != 0 {
-                unpacker.zstd(plain)?
+                unpacker.zstd(plain)?;
             } else {
-                unpacker.stored(plain)?
+                unpacker.stored(plain)?;
             }
         }
         unpacker.finish(self.trailer.is_none(), bound)
@@ -781,18 +793,19 @@ impl Unpacker {
         })
     }
 
-    fn too_large(&self) -> FormatError {
-        FormatError::TooLarge {
-            what: "a chunk's content",
-            value: self.bound as u64 + 1,
-            bound: self.bound as u64,
+    fn check_bound(&self, len: usize) -> Result<(), FormatError> {
+        if len > self.bound {
+            return Err(FormatError::TooLarge {
+                what: "a chunk's content",
+                value: len as u64,
+                bound: self.bound as u64,
+            });
         }
+        Ok(())
     }
 
     fn stored(&mut self, data: &[u8]) -> Result<(), FormatError> {
-        if data.len() > self.bound - self.out.len() {
-            return Err(self.too_large());
-        }
+        self.check_bound(self.out.len() + data.len())?;
         self.out.extend_from_slice(data);
         Ok(())
     }
@@ -801,30 +814,38 @@ impl Unpacker {
         self.begun = true;
         let mut input = InBuffer::around(data);
         loop {
-            if self.ended && input.pos() < data.len() {
-                return Err(FormatError::malformed(
-                    "a zstd frame",
-                    "bytes follow its end",
-                ));
+            if self.ended {
+                // Everything before the end was given out, or the end would not have come.
+                return if input.pos() == data.len() && !data.is_empty() {
+                    Ok(())
+                } else {
+                    let why = "a segment or bytes follow its end";
+                    Err(FormatError::malformed("a zstd frame", why))
+                };
             }
-            let mut piece = [0; 32 << 10];
-            let mut output = OutBuffer::around(&mut piece[..]);
-            let hint = if self.ended {
-                0
-            } else {
-                self.zstd.run(&mut input, &mut output).map_err(zstd_error)?
-            };
-            let made = output.pos();
-            self.ended |= hint == 0;
-            self.stored(&piece[..made])?;
-            if input.pos() == data.len() && made < piece.len() {
+            if self.out.len() == self.out.capacity() {
+                // One byte more than may come, so that what comes too much is seen; grown in steps, because `bound` is
+                // only a claim until the last segment's tag was checked.
+                let missing = self.bound - self.out.len() + 1;
+                self.out
+                    .reserve_exact(missing.min(self.out.len().max(256 << 10)));
+            }
+            let filled = self.out.len();
+            let mut output = OutBuffer::around_pos(&mut self.out, filled);
+            let hint = self.zstd.run(&mut input, &mut output).map_err(zstd_error)?;
+            self.ended = hint == 0;
+            self.check_bound(self.out.len())?;
+            if !self.ended && input.pos() == data.len() && self.out.len() < self.out.capacity() {
                 return Ok(());
             }
         }
     }
 
     fn finish(self, torn: bool, stated: usize) -> Result<Vec<u8>, FormatError> {
-        if !torn && (self.out.len() != stated || self.begun != self.ended) {
+        if !torn && self.begun != self.ended {
+            return Err(FormatError::malformed("a zstd frame", "its end is missing"));
+        }
+        if !torn && self.out.len() != stated {
             let why = format!(
                 "it holds {} bytes of plaintext and states {stated}",
                 self.out.len()

@@ -6,15 +6,16 @@
 //!   HEAD       the signed head
 //!   WRAP       the key wraps              (recording; left out when they were destroyed)
 //!   KEYS       the signed inner keys      (disclosure)
-//!   CHNK*      the chunks, in order
 //!   PROF       Merkle proof of the range  (disclosure)
+//!   CHNK*      the chunks, in order
 //!   MANI       the signed manifest
 //!   INDX       where all of these are
 //! length of INDX u32 LE ‖ "LUCIDEND"
 //! ```
 //!
 //! The index lets a player fetch one chunk of a large file. Nothing in it is believed: hashes must lead to the manifest's
-//! root, and times and places are compared with each chunk's own.
+//! root, and times and places are compared with each chunk's own. Sections stand in this order with nothing between them
+//! and nothing left out, and the reader compares each tag and length, so no byte of a file is free to change.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -30,6 +31,8 @@ const END: [u8; 8] = *b"LUCIDEND";
 const VERSION: u16 = 1;
 const PREAMBLE: u64 = 16;
 const FOOTER: u64 = 12;
+/// Bytes before a section's content: its tag and its length.
+const FRAME: u64 = 12;
 /// Largest head, wraps, keys, proof or manifest section.
 const MAX_SECTION: u64 = 256 << 10;
 
@@ -154,7 +157,10 @@ impl Index {
                 bound: MAX_INDEX_BYTES as u64,
             });
         }
-        let offset = file_len.checked_sub(FOOTER + len).ok_or(truncated)?;
+        let offset = file_len
+            .checked_sub(FOOTER + len)
+            .filter(|offset| *offset >= PREAMBLE + FRAME)
+            .ok_or(truncated)?;
         Ok(Span { offset, len })
     }
 
@@ -205,7 +211,8 @@ impl Index {
         Ok(())
     }
 
-    /// Reads an index and checks that what it names lies inside `file_len` and within its bounds.
+    /// Reads an index and checks that what it names lies inside `file_len`, within its bounds, and that the sections
+    /// stand in their order without gaps.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -233,7 +240,35 @@ impl Index {
                 "its sections are not those of its kind of file",
             ));
         }
+        let mut at = PREAMBLE;
+        for span in index.sections() {
+            if span.offset != at.saturating_add(FRAME) {
+                return Err(FormatError::tampered(
+                    "the index",
+                    format!(
+                        "it says byte {} of a section that begins elsewhere",
+                        span.offset
+                    ),
+                ));
+            }
+            at = span.offset.saturating_add(span.len);
+        }
+        if at.saturating_add(FRAME + FOOTER + bytes.len() as u64) != file_len {
+            return Err(FormatError::tampered(
+                "the recording",
+                format!("its sections end at byte {at} and its index does not begin there"),
+            ));
+        }
         Ok(index)
+    }
+
+    /// Every section but the index itself, in the order of the file.
+    fn sections(&self) -> impl Iterator<Item = Span> + '_ {
+        [Some(self.head), self.wraps, self.keys, self.proof]
+            .into_iter()
+            .flatten()
+            .chain(self.chunks.iter().map(IndexEntry::span))
+            .chain([self.manifest])
     }
 }
 
@@ -432,7 +467,7 @@ impl<R: Read + Seek> Recording<R> {
                 len: file_len - footer_at,
             },
         )?;
-        let index = read_at(&mut source, Index::locate(file_len, &footer)?)?;
+        let index = read_section(&mut source, *b"INDX", Index::locate(file_len, &footer)?)?;
         let index = Index::decode(&index, file_len)?;
         if (index.kind == FileKind::Disclosure) != (preamble[10] == 1) {
             return Err(FormatError::malformed(
@@ -440,10 +475,15 @@ impl<R: Read + Seek> Recording<R> {
                 "its first bytes and its index name two kinds",
             ));
         }
-        let mut read = |span: Option<Span>| span.map(|s| read_at(&mut source, s)).transpose();
-        let head = read(Some(index.head))?.unwrap_or_default();
-        let manifest = read(Some(index.manifest))?.unwrap_or_default();
-        let (wraps, keys, proof) = (read(index.wraps)?, read(index.keys)?, read(index.proof)?);
+        let head = read_section(&mut source, *b"HEAD", index.head)?;
+        let manifest = read_section(&mut source, *b"MANI", index.manifest)?;
+        let mut read = |tag: &[u8; 4], span: Option<Span>| {
+            span.map(|span| read_section(&mut source, *tag, span))
+                .transpose()
+        };
+        let wraps = read(b"WRAP", index.wraps)?;
+        let keys = read(b"KEYS", index.keys)?;
+        let proof = read(b"PROF", index.proof)?;
         let parts = Parts {
             head: &head,
             manifest: &manifest,
@@ -477,14 +517,14 @@ impl<R: Read + Seek> Recording<R> {
     pub fn chunk(&mut self, nth: usize) -> Result<Vec<u8>, FormatError> {
         let missing = || FormatError::malformed("the recording", format!("it has no chunk {nth}"));
         let span = self.index.chunks.get(nth).ok_or_else(missing)?.span();
-        let bytes = read_at(&mut self.source, span)?;
+        let bytes = read_section(&mut self.source, *b"CHNK", span)?;
         crate::check_chunk(&self.index, &self.head, &self.manifest, nth, &bytes)?;
         Ok(bytes)
     }
 
     /// Leaves of the Merkle log, of a whole recording.
     pub fn leaves(&self) -> Vec<Hash> {
-        (0u32..)
+        (0..=u32::MAX)
             .zip(&self.index.chunks)
             .map(|(i, c)| merkle::leaf(self.index.first + i, c.hash))
             .collect()
@@ -527,7 +567,11 @@ impl Parts<'_> {
             .map(|b| decode_exact("the key wraps", b))
             .transpose()?;
         if let Some(wraps) = &wraps
-            && crate::hash_wraps(wraps)? != head.head.wraps
+            && (crate::hash_wraps(wraps)? != head.head.wraps
+                || !wraps
+                    .iter()
+                    .map(|w| w.recipient)
+                    .eq(head.head.recipients.iter().copied()))
         {
             return Err(FormatError::tampered(
                 "the key wraps",
@@ -552,13 +596,37 @@ impl Parts<'_> {
     }
 }
 
+/// Reads a section's content after comparing the tag and length before it.
+fn read_section<R: Read + Seek>(
+    source: &mut R,
+    tag: [u8; 4],
+    span: Span,
+) -> Result<Vec<u8>, FormatError> {
+    let frame = Span {
+        offset: span.offset.saturating_sub(FRAME),
+        len: FRAME,
+    };
+    let expected = [tag.as_slice(), &span.len.to_le_bytes()].concat();
+    if read_at(source, frame)? != expected {
+        return Err(FormatError::tampered(
+            format!("the {} section", String::from_utf8_lossy(&tag)),
+            format!(
+                "the tag or length before byte {} is not the index's",
+                span.offset
+            ),
+        ));
+    }
+    read_at(source, span)
+}
+
 fn read_at<R: Read + Seek>(source: &mut R, span: Span) -> Result<Vec<u8>, FormatError> {
     let io = |e: std::io::Error| FormatError::Io {
         what: "reading the recording",
         why: e.to_string(),
     };
     source.seek(SeekFrom::Start(span.offset)).map_err(io)?;
-    let mut bytes = Vec::new();
+    // Bounded: the span was checked against its section's bound and the file's length.
+    let mut bytes = Vec::with_capacity(usize::try_from(span.len).unwrap_or_default());
     source.take(span.len).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 != span.len {
         return Err(FormatError::Truncated {

@@ -140,6 +140,10 @@ impl FormatError {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers hand over errors and texts alike"
+    )]
     pub(crate) fn malformed(what: &'static str, why: impl ToString) -> Self {
         Self::Malformed {
             what,

@@ -113,6 +113,10 @@ impl SignedHead {
     ///
     /// # Errors
     /// When a bound is exceeded, or the key is not the one the ticket names.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a head is signed once and not used again"
+    )]
     pub fn sign(head: Head, session_key: &Keypair) -> Result<Self, FormatError> {
         let body = encode("the head", &head)?;
         Self::decode(&encode(

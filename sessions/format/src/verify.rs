@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use crate::{
     ChunkView, Disclosed, Ending, FileKind, FormatError, Hash, Index, KeySource, Recording,
-    SignedHead, SignedManifest, merkle,
+    SignedHead, SignedManifest, Stream, merkle,
 };
 
 /// What a successful verification proved.
@@ -73,9 +73,9 @@ fn open_records(bytes: &[u8], keys: &KeySource) -> Result<u64, FormatError> {
         why: format!("the key does not reach chunk {index}"),
     };
     let plaintext = view.open(&keys.chunk_key(index).ok_or_else(no_key)?)?;
-    let mut records = 0;
+    let (mut records, mut keyframe) = (0, false);
     for record in view.records(&plaintext) {
-        record?;
+        keyframe |= record?.stream == Stream::Keyframe;
         records += 1;
     }
     match &view.trailer {
@@ -83,6 +83,10 @@ fn open_records(bytes: &[u8], keys: &KeySource) -> Result<u64, FormatError> {
             let why = format!("it holds {records} records and states {}", trailer.records);
             Err(FormatError::malformed("a chunk", why))
         }
+        Some(trailer) if trailer.has_keyframe() != keyframe => Err(FormatError::malformed(
+            "a chunk",
+            "whether it holds a keyframe is not what it states",
+        )),
         _ => Ok(records),
     }
 }
@@ -100,7 +104,14 @@ pub fn check_index(
 ) -> Result<(), FormatError> {
     let manifest = &manifest.manifest;
     let count = u32::try_from(index.chunks.len()).unwrap_or(u32::MAX);
-    let leaves: Vec<Hash> = (index.first..)
+    if u64::from(index.first) + u64::from(count) > u64::from(manifest.chunks) {
+        let why = format!(
+            "{count} chunks from position {} are there and the signed manifest says {}",
+            index.first, manifest.chunks
+        );
+        return Err(FormatError::tampered("the recording", why));
+    }
+    let leaves: Vec<Hash> = (index.first..=u32::MAX)
         .zip(&index.chunks)
         .map(|(position, chunk)| merkle::leaf(position, chunk.hash))
         .collect();
