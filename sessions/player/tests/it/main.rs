@@ -1,0 +1,6 @@
+mod decoding;
+mod frames;
+mod hostile;
+mod inputs;
+mod keyframes;
+mod playing;
