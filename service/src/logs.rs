@@ -1,0 +1,81 @@
+//! Logs on standard error: lines for people, or JSON for machines.
+
+use std::env;
+use std::io::{self, IsTerminal as _};
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+use crate::ServiceError;
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One line of text; in colour on a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends this process's logs to standard error. The filter is `LUCID_LOG`, else `RUST_LOG`, else `level`.
+pub fn init(format: Format, level: &str) -> Result<(), ServiceError> {
+    let (filter, origin) = choose(|name| env::var(name).ok(), level);
+    let parsed = EnvFilter::try_new(&filter).map_err(|error| ServiceError::LogFilter {
+        filter: filter.clone(),
+        origin,
+        reason: error.to_string(),
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(io::stderr);
+    match format {
+        Format::Text => {
+            // https://no-color.org: set and not empty means none.
+            let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            builder
+                .with_ansi(io::stderr().is_terminal() && !plain)
+                .try_init()
+        }
+        Format::Json => builder.json().try_init(),
+    }
+    .map_err(|_| ServiceError::LogsTwice)
+}
+
+/// The filter and where it comes from. A variable set to nothing counts as not set.
+fn choose(variable: impl Fn(&str) -> Option<String>, level: &str) -> (String, &'static str) {
+    for name in ["LUCID_LOG", "RUST_LOG"] {
+        if let Some(filter) = variable(name).filter(|value| !value.is_empty()) {
+            return (filter, name);
+        }
+    }
+    (level.to_owned(), "the configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+
+    #[test]
+    fn our_own_variable_wins_over_rusts_and_over_the_configuration() {
+        let with = |set: &'static [(&str, &str)]| {
+            choose(
+                |name| {
+                    set.iter()
+                        .find(|(key, _)| *key == name)
+                        .map(|(_, value)| (*value).to_owned())
+                },
+                "warn",
+            )
+            .0
+        };
+        assert_eq!(with(&[]), "warn");
+        assert_eq!(with(&[("RUST_LOG", "debug")]), "debug");
+        assert_eq!(
+            with(&[("RUST_LOG", "debug"), ("LUCID_LOG", "trace")]),
+            "trace"
+        );
+        assert_eq!(with(&[("RUST_LOG", "debug"), ("LUCID_LOG", "")]), "debug");
+    }
+}
