@@ -16,7 +16,9 @@ use ironrdp_pdu::gcc;
 use ironrdp_pdu::mcs::{
     AttachUserConfirm, ChannelJoinConfirm, ConnectResponse, DomainParameters, McsMessage,
 };
-use ironrdp_pdu::nego::{ConnectionConfirm, ConnectionRequest, FailureCode, ResponseFlags, SecurityProtocol};
+use ironrdp_pdu::nego::{
+    ConnectionConfirm, ConnectionRequest, FailureCode, ResponseFlags, SecurityProtocol,
+};
 use ironrdp_pdu::x224::{X224, X224Data};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -61,7 +63,7 @@ impl Rejection {
         match self {
             Self::Denied => 0x0000_0007,       // ERRINFO_SERVER_DENIED_CONNECTION
             Self::TargetFailed => 0x0000_0001, // ERRINFO_RPC_INITIATED_DISCONNECT
-            Self::Unavailable => 0x0000_0006,  // ERRINFO_OUT_OF_MEMORY: "the server ran out of resources"
+            Self::Unavailable => 0x0000_0006, // ERRINFO_OUT_OF_MEMORY: "the server ran out of resources"
         }
     }
 }
@@ -91,7 +93,10 @@ impl Acceptor {
     /// An acceptor that shows `identity` and gives each client 30 s.
     pub fn new(identity: &Identity) -> Result<Self, RdpError> {
         let tls = TlsAcceptor::from(Arc::new(identity.server_config()?));
-        Ok(Self { tls, timeout: Duration::from_secs(30) })
+        Ok(Self {
+            tls,
+            timeout: Duration::from_secs(30),
+        })
     }
 
     /// The same with another limit on the whole handshake.
@@ -101,31 +106,53 @@ impl Acceptor {
     }
 
     /// Leads a new connection through the handshake up to its credentials.
-    pub async fn accept(&self, tcp: TcpStream, peer: SocketAddr) -> Result<PendingClient, RdpError> {
+    pub async fn accept(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<PendingClient, RdpError> {
         let after = self.timeout;
         tokio::time::timeout(after, self.handshake(tcp, peer))
             .await
             .unwrap_or(Err(RdpError::ClientTimeout { peer, after }))
     }
 
-    async fn handshake(&self, mut tcp: TcpStream, peer: SocketAddr) -> Result<PendingClient, RdpError> {
+    async fn handshake(
+        &self,
+        mut tcp: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<PendingClient, RdpError> {
         let broken = |source| RdpError::ClientIo { peer, source };
-        let bad = |what| RdpError::Client { peer, what: Malformed(what) };
+        let bad = |what| RdpError::Client {
+            peer,
+            what: Malformed(what),
+        };
         let wrong = |what| RdpError::Client { peer, what };
         tcp.set_nodelay(true).map_err(broken)?;
 
         let request = connection_request(&mut tcp).await.map_err(broken)?;
-        let request = decode::<X224<ConnectionRequest>>(&request).map_err(|_| bad("not an X.224 connection request"))?.0;
+        let request = decode::<X224<ConnectionRequest>>(&request)
+            .map_err(|_| bad("not an X.224 connection request"))?
+            .0;
         if !request.protocol.contains(SecurityProtocol::SSL) {
-            let refusal = ConnectionConfirm::Failure { code: FailureCode::SSL_REQUIRED_BY_SERVER };
-            tcp.write_all(&encode(&X224(refusal)).map_err(wrong)?).await.map_err(broken)?;
-            return Err(RdpError::ClientWithoutTls { peer, offered: request.protocol.to_string() });
+            let refusal = ConnectionConfirm::Failure {
+                code: FailureCode::SSL_REQUIRED_BY_SERVER,
+            };
+            tcp.write_all(&encode(&X224(refusal)).map_err(wrong)?)
+                .await
+                .map_err(broken)?;
+            return Err(RdpError::ClientWithoutTls {
+                peer,
+                offered: request.protocol.to_string(),
+            });
         }
         let confirm = ConnectionConfirm::Response {
             flags: ResponseFlags::EXTENDED_CLIENT_DATA_SUPPORTED,
             protocol: SecurityProtocol::SSL,
         };
-        tcp.write_all(&encode(&X224(confirm)).map_err(wrong)?).await.map_err(broken)?;
+        tcp.write_all(&encode(&X224(confirm)).map_err(wrong)?)
+            .await
+            .map_err(broken)?;
 
         let mut link = Link::new(self.tls.accept(tcp).await.map_err(broken)?);
         let connect_initial = link.frame().await.map_err(broken)?;
@@ -149,16 +176,30 @@ impl Acceptor {
                 // The frame held the password as well.
                 drop(Zeroizing::new(Vec::from(frame)));
                 let credentials = crate::info::read(&client_info).map_err(wrong)?;
-                return Ok(PendingClient { link, connect_initial, client_info, ids, peer, data, credentials });
+                return Ok(PendingClient {
+                    link,
+                    connect_initial,
+                    client_info,
+                    ids,
+                    peer,
+                    data,
+                    credentials,
+                });
             }
-            let message = decode::<X224<McsMessage<'_>>>(&frame).map_err(|_| bad("not an MCS PDU"))?.0;
+            let message = decode::<X224<McsMessage<'_>>>(&frame)
+                .map_err(|_| bad("not an MCS PDU"))?
+                .0;
             let answer = match message {
                 McsMessage::ErectDomainRequest(_) => continue,
                 McsMessage::AttachUserRequest(_) => {
-                    McsMessage::AttachUserConfirm(AttachUserConfirm { result: 0, initiator_id: USER })
+                    McsMessage::AttachUserConfirm(AttachUserConfirm {
+                        result: 0,
+                        initiator_id: USER,
+                    })
                 }
                 McsMessage::ChannelJoinRequest(join) => {
-                    let known = [USER, IO].contains(&join.channel_id) || ids.channels.contains(&join.channel_id);
+                    let known = [USER, IO].contains(&join.channel_id)
+                        || ids.channels.contains(&join.channel_id);
                     if !known {
                         return Err(bad("the client joins a channel that does not exist"));
                     }
@@ -171,7 +212,9 @@ impl Acceptor {
                 }
                 _ => return Err(bad("unexpected MCS PDU in the handshake")),
             };
-            link.send(&encode(&X224(answer)).map_err(wrong)?).await.map_err(broken)?;
+            link.send(&encode(&X224(answer)).map_err(wrong)?)
+                .await
+                .map_err(broken)?;
         }
         Err(bad("too many frames before the client info"))
     }
@@ -231,7 +274,9 @@ impl PendingClient {
         };
         match tokio::time::timeout(Duration::from_secs(2), farewell).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "the client left before it was told why"),
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, %error, "the client left before it was told why");
+            }
             Err(_) => tracing::debug!(peer = %self.peer, "the client did not take its rejection"),
         }
     }
@@ -243,11 +288,15 @@ async fn connection_request(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     tcp.read_exact(&mut frame).await?;
     if frame[0] != 3 {
-        return Err(invalid("not an RDP client: the first byte is no TPKT header"));
+        return Err(invalid(
+            "not an RDP client: the first byte is no TPKT header",
+        ));
     }
     let len = usize::from(u16::from_be_bytes([frame[2], frame[3]]));
     if !(11..=1024).contains(&len) {
-        return Err(invalid("an X.224 connection request of an impossible length"));
+        return Err(invalid(
+            "an X.224 connection request of an impossible length",
+        ));
     }
     frame.resize(len, 0);
     tcp.read_exact(&mut frame[4..]).await?;
@@ -267,7 +316,10 @@ fn connect_response(ids: &Ids, requested: SecurityProtocol) -> Result<Vec<u8>, M
                 early_capability_flags: None,
             },
         },
-        network: gcc::ServerNetworkData { channel_ids: ids.channels.clone(), io_channel: ids.io },
+        network: gcc::ServerNetworkData {
+            channel_ids: ids.channels.clone(),
+            io_channel: ids.io,
+        },
         security: gcc::ServerSecurityData::no_security(),
         message_channel: None,
         multi_transport_channel: None,

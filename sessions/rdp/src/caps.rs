@@ -55,15 +55,24 @@ pub fn normalise(pdu: &mut [u8]) -> Result<Active, Malformed> {
     let combined = usize::from(u16_le(pdu, lengths + 2).ok_or(cut)?);
     let count_at = lengths + 4 + descriptor;
     let count = u16_le(pdu, count_at).ok_or(cut)?;
-    let sets = pdu.get_mut(count_at + 4..count_at + combined.max(4)).ok_or(cut)?;
-    let mut active = Active { share_id, ..Active::default() };
+    let sets = pdu
+        .get_mut(count_at + 4..count_at + combined.max(4))
+        .ok_or(cut)?;
+    let mut active = Active {
+        share_id,
+        ..Active::default()
+    };
     let mut at = 0;
     for _ in 0..count {
         let (Some(kind), Some(len)) = (u16_le(sets, at), u16_le(sets, at + 2)) else {
             return Err(Malformed("fewer capability sets than announced"));
         };
-        let body = usize::from(len).checked_sub(4).ok_or(Malformed("capability set shorter than its header"))?;
-        let body = sets.get_mut(at + 4..at + 4 + body).ok_or(Malformed("capability set reaches past its PDU"))?;
+        let body = usize::from(len)
+            .checked_sub(4)
+            .ok_or(Malformed("capability set shorter than its header"))?;
+        let body = sets
+            .get_mut(at + 4..at + 4 + body)
+            .ok_or(Malformed("capability set reaches past its PDU"))?;
         normalise_set(kind, body, &mut active);
         at += usize::from(len);
     }
@@ -96,8 +105,9 @@ fn normalise_set(kind: u16, body: &mut [u8], active: &mut Active) {
             zero(body, 72..76); // desktopSaveSize
         }
         VIRTUAL_CHANNEL => zero(body, 0..4), // compression flags; the chunk size stays
-        BITMAP_CACHE | BITMAP_CACHE_REV2 | BRUSH | GLYPH_CACHE | OFFSCREEN_CACHE | DRAW_NINE_GRID | DRAW_GDI_PLUS
-        | RAIL | WINDOW | DESKTOP_COMPOSITION | SURFACE_COMMANDS | BITMAP_CODECS | FRAME_ACKNOWLEDGE => body.fill(0),
+        BITMAP_CACHE | BITMAP_CACHE_REV2 | BRUSH | GLYPH_CACHE | OFFSCREEN_CACHE
+        | DRAW_NINE_GRID | DRAW_GDI_PLUS | RAIL | WINDOW | DESKTOP_COMPOSITION
+        | SURFACE_COMMANDS | BITMAP_CODECS | FRAME_ACKNOWLEDGE => body.fill(0),
         _ => {}
     }
 }
@@ -146,7 +156,12 @@ mod tests {
         for kind in [DEMAND_ACTIVE, CONFIRM_ACTIVE] {
             let mut pdu = active_pdu(
                 kind,
-                &[(ORDER, order.clone()), (BITMAP, bitmap.clone()), (BITMAP_CODECS, vec![3; 60]), (GLYPH_CACHE, vec![7; 48])],
+                &[
+                    (ORDER, order.clone()),
+                    (BITMAP, bitmap.clone()),
+                    (BITMAP_CODECS, vec![3; 60]),
+                    (GLYPH_CACHE, vec![7; 48]),
+                ],
             );
             let active = normalise(&mut pdu).unwrap();
             assert_eq!(active.desktop, Some((1024, 768)));

@@ -95,7 +95,11 @@ impl Dynamic {
                 if !whole {
                     return Err(Malformed("dynamic channel create in more than one chunk"));
                 }
-                let name = pdu[after..].iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect::<String>();
+                let name = pdu[after..]
+                    .iter()
+                    .take_while(|b| **b != 0)
+                    .map(|b| char::from(*b))
+                    .collect::<String>();
                 let permission = match rule(&name) {
                     Rule::Always => None,
                     Rule::With(permission) => Some(permission),
@@ -116,7 +120,11 @@ impl Dynamic {
                 }
                 Ok(Step::Pass)
             }
-            (CLOSE, _) => Ok(if self.open.remove(&id).is_some() { Step::Pass } else { Step::Drop }),
+            (CLOSE, _) => Ok(if self.open.remove(&id).is_some() {
+                Step::Pass
+            } else {
+                Step::Drop
+            }),
             _ => Ok(match self.open.get(&id) {
                 None => Step::Drop,
                 Some(Some(permission)) if !allowed(*permission) => Step::Denied(*permission),
@@ -131,7 +139,11 @@ fn refuse(pdu: &[u8], after: usize, name: String, permission: Option<Permission>
     let mut answer = pdu[..after].to_vec();
     answer[0] = CREATE << 4 | pdu[0] & 3;
     answer.extend_from_slice(&UNSUCCESSFUL.to_le_bytes());
-    Step::Refuse { answer, name, permission }
+    Step::Refuse {
+        answer,
+        name,
+        permission,
+    }
 }
 
 #[cfg(test)]
@@ -149,9 +161,16 @@ mod tests {
     #[test]
     fn display_control_opens_and_its_data_passes_until_it_is_closed() {
         let mut dynamic = Dynamic::default();
-        let mut ask = |from, mut pdu: Vec<u8>| dynamic.decide(from, &mut pdu, true, |_| false).unwrap();
+        let mut ask =
+            |from, mut pdu: Vec<u8>| dynamic.decide(from, &mut pdu, true, |_| false).unwrap();
         assert_eq!(ask(Direction::In, vec![0x30, 5, 1]), Step::Drop);
-        assert_eq!(ask(Direction::Out, create(5, "Microsoft::Windows::RDS::DisplayControl")), Step::Pass);
+        assert_eq!(
+            ask(
+                Direction::Out,
+                create(5, "Microsoft::Windows::RDS::DisplayControl")
+            ),
+            Step::Pass
+        );
         assert_eq!(ask(Direction::In, vec![0x10, 5, 0, 0, 0, 0]), Step::Pass);
         assert_eq!(ask(Direction::In, vec![0x30, 5, 1]), Step::Pass);
         assert_eq!(ask(Direction::In, vec![0x40, 5]), Step::Pass);
@@ -161,8 +180,12 @@ mod tests {
     #[test]
     fn graphics_is_refused_in_the_clients_name() {
         let mut pdu = create(7, "Microsoft::Windows::RDS::Graphics");
-        let step = Dynamic::default().decide(Direction::Out, &mut pdu, true, |_| true).unwrap();
-        let Step::Refuse { answer, .. } = step else { panic!("{step:?}") };
+        let step = Dynamic::default()
+            .decide(Direction::Out, &mut pdu, true, |_| true)
+            .unwrap();
+        let Step::Refuse { answer, .. } = step else {
+            panic!("{step:?}")
+        };
         assert_eq!(answer, [0x10, 7, 0x01, 0, 0, 0xC0]);
     }
 
@@ -170,16 +193,28 @@ mod tests {
     fn the_microphone_needs_its_grant_and_loses_it() {
         let mut dynamic = Dynamic::default();
         let mut pdu = create(3, "AUDIO_INPUT");
-        assert!(matches!(dynamic.decide(Direction::Out, &mut pdu, true, |_| false), Ok(Step::Refuse { .. })));
-        assert_eq!(dynamic.decide(Direction::Out, &mut pdu, true, |_| true), Ok(Step::Pass));
+        assert!(matches!(
+            dynamic.decide(Direction::Out, &mut pdu, true, |_| false),
+            Ok(Step::Refuse { .. })
+        ));
+        assert_eq!(
+            dynamic.decide(Direction::Out, &mut pdu, true, |_| true),
+            Ok(Step::Pass)
+        );
         let mut data = vec![0x30, 3, 9];
-        assert_eq!(dynamic.decide(Direction::In, &mut data, true, |_| false), Ok(Step::Denied(Permission::AudioIn)));
+        assert_eq!(
+            dynamic.decide(Direction::In, &mut data, true, |_| false),
+            Ok(Step::Denied(Permission::AudioIn))
+        );
     }
 
     #[test]
     fn version_three_becomes_version_two() {
         let mut pdu = vec![0x50, 0, 3, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-        assert_eq!(Dynamic::default().decide(Direction::Out, &mut pdu, true, |_| false), Ok(Step::Pass));
+        assert_eq!(
+            Dynamic::default().decide(Direction::Out, &mut pdu, true, |_| false),
+            Ok(Step::Pass)
+        );
         assert_eq!(pdu[2..4], [2, 0]);
     }
 

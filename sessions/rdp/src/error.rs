@@ -36,7 +36,9 @@ pub enum RdpError {
         after: Duration,
     },
     /// The client offers no security layer the gateway has.
-    #[error("client {peer} does not offer TLS (it offers {offered}); connect with TLS security, e.g. xfreerdp /sec:tls")]
+    #[error(
+        "client {peer} does not offer TLS (it offers {offered}); connect with TLS security, e.g. xfreerdp /sec:tls"
+    )]
     ClientWithoutTls {
         /// Who.
         peer: SocketAddr,
@@ -70,7 +72,9 @@ pub enum RdpError {
         why: String,
     },
     /// No pin is known for the target; nothing was sent to it but a TLS handshake.
-    #[error("target {address} shows the unknown certificate {fingerprint}; check it and pin it in the target file")]
+    #[error(
+        "target {address} shows the unknown certificate {fingerprint}; check it and pin it in the target file"
+    )]
     UnknownCertificate {
         /// Host and port.
         address: String,
@@ -78,7 +82,9 @@ pub enum RdpError {
         fingerprint: Fingerprint,
     },
     /// The target's certificate is not the pinned one.
-    #[error("target {address} shows the certificate {shown}, not the pinned {pinned}; if it was renewed, pin the new one")]
+    #[error(
+        "target {address} shows the certificate {shown}, not the pinned {pinned}; if it was renewed, pin the new one"
+    )]
     WrongCertificate {
         /// Host and port.
         address: String,
@@ -96,7 +102,9 @@ pub enum RdpError {
         source: io::Error,
     },
     /// The target does not take the credentials.
-    #[error("target {address} refuses user `{user}`: {why}; check user and password in the target file")]
+    #[error(
+        "target {address} refuses user `{user}`: {why}; check user and password in the target file"
+    )]
     TargetLogon {
         /// Host and port.
         address: String,
@@ -122,7 +130,9 @@ pub enum RdpError {
         why: String,
     },
     /// The host's certificate authorities cannot be used.
-    #[error("no certificate authority could be loaded: {0}; install ca-certificates or pin the target")]
+    #[error(
+        "no certificate authority could be loaded: {0}; install ca-certificates or pin the target"
+    )]
     NoAuthorities(String),
     /// TLS could not be set up.
     #[error("TLS cannot be set up: {0}")]
@@ -178,6 +188,9 @@ pub enum Unreplayable {
     /// A PDU that is not known.
     #[error("an unknown PDU (type {0:#04x})")]
     UnknownPdu(u8),
+    /// Fewer colours than the gateway asked for.
+    #[error("a desktop of {0} bits per pixel, less than the 16 asked for")]
+    ColourDepth(u16),
     /// A bulk-compressed channel chunk.
     #[error("a bulk-compressed channel chunk")]
     CompressedChannel,

@@ -16,14 +16,16 @@ use lucid_format::{MAX_PAYLOAD, Stream};
 
 use crate::caps;
 use crate::clipboard::{self, Clipboard};
+use crate::devices::{self, Devices};
 use crate::dynamic::{self, Dynamic};
 use crate::error::{EndReason, Unreplayable};
 use crate::gcc::ChannelRequest;
 use crate::policy::{ChannelKind, Permission, Policy};
 use crate::tap::{TapEvent, What};
 use crate::wire::{
-    self, CHANNEL_FLAG_FIRST, CHANNEL_FLAG_LAST, CHANNEL_FLAG_SHOW_PROTOCOL, CHANNEL_OPTION_SHOW_PROTOCOL,
-    CHANNEL_PACKET_COMPRESSED, CHUNK_HEADER, Direction, Malformed, Mcs, SendData, u16_le, u32_le,
+    self, CHANNEL_FLAG_FIRST, CHANNEL_FLAG_LAST, CHANNEL_FLAG_SHOW_PROTOCOL,
+    CHANNEL_OPTION_SHOW_PROTOCOL, CHANNEL_PACKET_COMPRESSED, CHUNK_HEADER, Direction, Malformed,
+    Mcs, SendData, u16_le, u32_le,
 };
 
 /// MCS ids of one side of the gateway.
@@ -63,21 +65,40 @@ enum Verdict {
     Pass,
     Drop,
     Hold,
+    Collect,
 }
 
 /// One direction of one static channel.
 #[derive(Debug, Default)]
 struct Lane {
     under_way: Option<Verdict>,
-    /// Clipboard PDU being let through, for its record.
+    /// Bytes that PDU may still have, by its own word.
+    left: usize,
+    /// Clipboard PDU being let through, for its record; or device list being gathered.
     copy: Option<Vec<u8>>,
     /// Our own PDUs, waiting for a peer's PDU to end: chunks of two PDUs must not mix.
     waiting: Vec<Vec<u8>>,
     /// Whole frames kept back.
     held: Vec<Vec<u8>>,
-    held_bytes: usize,
+    /// How many of them end a PDU or come before one that does.
+    held_whole: usize,
     /// Something was dropped: what is held after it would not make sense.
     held_closed: bool,
+}
+
+impl Lane {
+    fn hold(&mut self, frame: &[u8], last: bool) {
+        let bytes: usize = self.held.iter().map(Vec::len).sum();
+        if self.held_closed || bytes + frame.len() > MAX_HELD {
+            self.held_closed = true;
+            self.held.truncate(self.held_whole);
+            return;
+        }
+        self.held.push(frame.to_vec());
+        if last {
+            self.held_whole = self.held.len();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -119,6 +140,7 @@ pub struct Filter {
     used: Vec<Permission>,
     clipboard: Clipboard,
     dynamic: Dynamic,
+    devices: Devices,
     denied: Vec<Denied>,
     /// Capabilities were exchanged: licensing is over.
     active: bool,
@@ -141,7 +163,11 @@ impl Filter {
             .map(|(request, (client_id, server_id))| Channel {
                 name: request.name.clone(),
                 kind: ChannelKind::of(&request.name),
-                flags: if request.options & CHANNEL_OPTION_SHOW_PROTOCOL != 0 { CHANNEL_FLAG_SHOW_PROTOCOL } else { 0 },
+                flags: if request.options & CHANNEL_OPTION_SHOW_PROTOCOL != 0 {
+                    CHANNEL_FLAG_SHOW_PROTOCOL
+                } else {
+                    0
+                },
                 client_id: *client_id,
                 server_id: *server_id,
                 to_server: Lane::default(),
@@ -156,6 +182,7 @@ impl Filter {
             used: Vec::new(),
             clipboard: Clipboard::default(),
             dynamic: Dynamic::default(),
+            devices: Devices::default(),
             denied: Vec::new(),
             active: false,
             share_id: None,
@@ -169,46 +196,101 @@ impl Filter {
     }
 
     /// Opens a permission until `until_us`, and delivers what was held back for it.
-    pub fn grant(&mut self, permission: Permission, until_us: u64, by: &str, now_us: u64, out: &mut Output) {
+    pub fn grant(
+        &mut self,
+        permission: Permission,
+        until_us: u64,
+        by: &str,
+        now_us: u64,
+        out: &mut Output,
+    ) -> Checked<()> {
         self.policy.grant(permission, until_us);
         self.used.retain(|p| *p != permission);
         let for_us = until_us.saturating_sub(now_us);
-        out.events.push(TapEvent { time_us: now_us, what: What::Granted { permission, for_us, by: by.to_owned() } });
+        out.events.push(TapEvent {
+            time_us: now_us,
+            what: What::Granted {
+                permission,
+                for_us,
+                by: by.to_owned(),
+            },
+        });
         for index in 0..self.channels.len() {
             if !self.channel_open(self.channels[index].kind, now_us) {
                 continue;
             }
             let lane = &mut self.channels[index].to_client;
-            lane.held_bytes = 0;
+            if lane.under_way == Some(Verdict::Hold) {
+                lane.under_way = Some(if lane.held_closed {
+                    Verdict::Drop
+                } else {
+                    Verdict::Pass
+                });
+            }
+            // From here on the protocol runs; what is dropped after the grant would be stale for the next one.
+            lane.held_closed = true;
             for frame in std::mem::take(&mut lane.held) {
                 out.emit(Direction::Out, Stream::PduOut, &frame, now_us);
             }
         }
+        match self.devices.granted(permission) {
+            Some(list) => self.say_of_devices(&list, now_us, out),
+            None => Ok(()),
+        }
+    }
+
+    fn say_of_devices(&mut self, pdu: &[u8], now_us: u64, out: &mut Output) -> Checked<()> {
+        match self
+            .channels
+            .iter()
+            .position(|c| c.kind == ChannelKind::Devices)
+        {
+            Some(index) => self.say(index, Direction::In, pdu, now_us, out),
+            None => Ok(()),
+        }
+    }
+
+    fn ended(&mut self, permission: Permission, now_us: u64, out: &mut Output) -> Checked<()> {
+        out.events.push(TapEvent {
+            time_us: now_us,
+            what: What::GrantEnded { permission },
+        });
+        match self.devices.ended(permission) {
+            Some(list) => self.say_of_devices(&list, now_us, out),
+            None => Ok(()),
+        }
     }
 
     /// Takes a permission back.
-    pub fn revoke(&mut self, permission: Permission, now_us: u64, out: &mut Output) {
+    pub fn revoke(&mut self, permission: Permission, now_us: u64, out: &mut Output) -> Checked<()> {
         if self.policy.revoke(permission) {
-            out.events.push(TapEvent { time_us: now_us, what: What::GrantEnded { permission } });
+            self.ended(permission, now_us, out)
+        } else {
+            Ok(())
         }
     }
 
     /// When [`Filter::tick`] is next worth calling, in µs since the session began.
     pub fn next_tick(&self) -> Option<u64> {
-        let reports = self.denied.iter().filter(|d| d.count > 0).map(|d| d.last_us.saturating_add(DENIED_EVERY_US));
+        let reports = self
+            .denied
+            .iter()
+            .filter(|d| d.count > 0)
+            .map(|d| d.last_us.saturating_add(DENIED_EVERY_US));
         reports.chain(self.policy.next_end()).min()
     }
 
     /// Ends grants whose time is over and reports what was denied since the last report.
-    pub fn tick(&mut self, now_us: u64, out: &mut Output) {
+    pub fn tick(&mut self, now_us: u64, out: &mut Output) -> Checked<()> {
         for permission in self.policy.expire(now_us) {
-            out.events.push(TapEvent { time_us: now_us, what: What::GrantEnded { permission } });
+            self.ended(permission, now_us, out)?;
         }
         for denied in &mut self.denied {
             if denied.count > 0 && now_us >= denied.last_us.saturating_add(DENIED_EVERY_US) {
                 denied.report(now_us, out);
             }
         }
+        Ok(())
     }
 
     /// Reports what is left to report.
@@ -218,10 +300,26 @@ impl Filter {
         }
     }
 
-    fn deny(&mut self, channel: &str, permission: Option<Permission>, direction: Direction, now_us: u64, out: &mut Output) {
-        let known = self.denied.iter().position(|d| d.direction == direction && d.channel == channel);
+    fn deny(
+        &mut self,
+        channel: &str,
+        permission: Option<Permission>,
+        direction: Direction,
+        now_us: u64,
+        out: &mut Output,
+    ) {
+        let known = self
+            .denied
+            .iter()
+            .position(|d| d.direction == direction && d.channel == channel);
         let index = known.unwrap_or_else(|| {
-            self.denied.push(Denied { channel: channel.to_owned(), permission, direction, count: 0, last_us: 0 });
+            self.denied.push(Denied {
+                channel: channel.to_owned(),
+                permission,
+                direction,
+                count: 0,
+                last_us: 0,
+            });
             self.denied.len() - 1
         });
         let denied = &mut self.denied[index];
@@ -236,21 +334,30 @@ impl Filter {
         let open = self.policy.allows(permission, now_us);
         if open && !self.used.contains(&permission) {
             self.used.push(permission);
-            out.events.push(TapEvent { time_us: now_us, what: What::GrantUsed { permission } });
+            out.events.push(TapEvent {
+                time_us: now_us,
+                what: What::GrantUsed { permission },
+            });
         }
         open
     }
 
     fn permissions_of(kind: ChannelKind) -> &'static [Permission] {
         match kind {
-            ChannelKind::Devices => &[Permission::Drives, Permission::Printers, Permission::Devices],
+            ChannelKind::Devices => &[
+                Permission::Drives,
+                Permission::Printers,
+                Permission::Devices,
+            ],
             ChannelKind::Sound => &[Permission::AudioOut],
             ChannelKind::Clipboard | ChannelKind::Dynamic | ChannelKind::Other => &[],
         }
     }
 
     fn channel_open(&self, kind: ChannelKind, now_us: u64) -> bool {
-        Self::permissions_of(kind).iter().any(|p| self.policy.allows(*p, now_us))
+        Self::permissions_of(kind)
+            .iter()
+            .any(|p| self.policy.allows(*p, now_us))
     }
 
     /// Checks one whole frame from the client.
@@ -266,12 +373,16 @@ impl Filter {
         }
         match wire::parse_mcs(frame).map_err(&bad)? {
             Mcs::SendDataRequest(header) if header.channel == self.client.io => {
-                let Some(stream) = self.client_io(&mut frame[header.data]).map_err(&bad)? else { return Ok(()) };
+                let Some(stream) = self.client_io(&mut frame[header.data]).map_err(&bad)? else {
+                    return Ok(());
+                };
                 wire::patch_ids(frame, self.server.user, self.server.io);
                 out.emit(Direction::In, stream, frame, now_us);
                 Ok(())
             }
-            Mcs::SendDataRequest(header) => self.channel_frame(Direction::In, now_us, frame, &header, out),
+            Mcs::SendDataRequest(header) => {
+                self.channel_frame(Direction::In, now_us, frame, &header, out)
+            }
             Mcs::Disconnect(_) => {
                 out.emit(Direction::In, Stream::PduIn, frame, now_us);
                 Ok(())
@@ -334,7 +445,11 @@ impl Filter {
                     0 => return Err(EndReason::NotReplayable(Unreplayable::Orders)),
                     4 => return Err(EndReason::NotReplayable(Unreplayable::SurfaceCommands)),
                     1 | 2 | 3 | 5 | 6 | 8..=12 => {}
-                    other => return Err(EndReason::NotReplayable(Unreplayable::UnknownUpdate(other.into()))),
+                    other => {
+                        return Err(EndReason::NotReplayable(Unreplayable::UnknownUpdate(
+                            other.into(),
+                        )));
+                    }
                 }
             }
             out.emit(Direction::Out, Stream::PduOut, frame, now_us);
@@ -342,10 +457,16 @@ impl Filter {
         }
         match wire::parse_mcs(frame).map_err(&bad)? {
             // Multitransport, autodetection, heartbeats: the client was never told of this channel.
-            Mcs::SendDataIndication(header) if Some(header.channel) == self.server.message => Ok(()),
+            Mcs::SendDataIndication(header) if Some(header.channel) == self.server.message => {
+                Ok(())
+            }
             Mcs::SendDataIndication(header) if header.channel == self.server.io => {
                 let resize = self.server_io(&mut frame[header.data])?;
-                let initiator = if header.initiator == self.server.user { self.client.user } else { header.initiator };
+                let initiator = if header.initiator == self.server.user {
+                    self.client.user
+                } else {
+                    header.initiator
+                };
                 wire::patch_ids(frame, initiator, self.client.io);
                 out.emit(Direction::Out, Stream::PduOut, frame, now_us);
                 if let Some((width, height)) = resize {
@@ -355,7 +476,9 @@ impl Filter {
                 }
                 Ok(())
             }
-            Mcs::SendDataIndication(header) => self.channel_frame(Direction::Out, now_us, frame, &header, out),
+            Mcs::SendDataIndication(header) => {
+                self.channel_frame(Direction::Out, now_us, frame, &header, out)
+            }
             Mcs::Disconnect(_) => {
                 out.emit(Direction::Out, Stream::PduOut, frame, now_us);
                 Ok(())
@@ -381,10 +504,15 @@ impl Filter {
         while at < data.len() {
             let pdu = share_pdu(&mut data[at..]).map_err(&bad)?;
             at += pdu.len();
-            let Some(kind) = control_type(pdu) else { continue };
+            let Some(kind) = control_type(pdu) else {
+                continue;
+            };
             match kind {
                 1 => {
                     let facts = caps::normalise(pdu).map_err(&bad)?;
+                    if let Some(depth) = facts.bits_per_pixel.filter(|depth| *depth < 16) {
+                        return Err(EndReason::NotReplayable(Unreplayable::ColourDepth(depth)));
+                    }
                     self.active = true;
                     self.share_id = Some(facts.share_id);
                     if facts.desktop.is_some() && facts.desktop != self.desktop {
@@ -408,7 +536,10 @@ impl Filter {
             return Err(EndReason::NotReplayable(Unreplayable::Compressed));
         }
         let body = &mut pdu[DATA_HEADER..];
-        let (client, server) = (self.client.user.to_le_bytes(), self.server.user.to_le_bytes());
+        let (client, server) = (
+            self.client.user.to_le_bytes(),
+            self.server.user.to_le_bytes(),
+        );
         // Control (granted control) and synchronize name the client's user id after their first field.
         let swap_user = |body: &mut [u8]| {
             if let Some(user) = body.get_mut(2..4).filter(|user| **user == server) {
@@ -419,7 +550,9 @@ impl Filter {
             PDU_UPDATE => match u16_le(body, 0) {
                 Some(1..=3) | None => {}
                 Some(0) => return Err(EndReason::NotReplayable(Unreplayable::Orders)),
-                Some(other) => return Err(EndReason::NotReplayable(Unreplayable::UnknownUpdate(other))),
+                Some(other) => {
+                    return Err(EndReason::NotReplayable(Unreplayable::UnknownUpdate(other)));
+                }
             },
             PDU_CONTROL | PDU_SYNCHRONIZE => swap_user(body),
             PDU_SAVE_SESSION_INFO => blank_reconnect_cookie(body),
@@ -441,12 +574,19 @@ impl Filter {
     ) -> Checked<()> {
         let bad = malformed(direction);
         let found = self.channels.iter().position(|c| {
-            header.channel == if direction == Direction::In { c.client_id } else { c.server_id }
+            header.channel
+                == if direction == Direction::In {
+                    c.client_id
+                } else {
+                    c.server_id
+                }
         });
         let index = found.ok_or_else(|| bad(Malformed("data on a channel that does not exist")))?;
         let (initiator, id) = match direction {
             Direction::In => (self.server.user, self.channels[index].server_id),
-            Direction::Out if header.initiator == self.server.user => (self.client.user, self.channels[index].client_id),
+            Direction::Out if header.initiator == self.server.user => {
+                (self.client.user, self.channels[index].client_id)
+            }
             Direction::Out => (header.initiator, self.channels[index].client_id),
         };
         wire::patch_ids(frame, initiator, id);
@@ -456,46 +596,98 @@ impl Filter {
             return Err(EndReason::NotReplayable(Unreplayable::CompressedChannel));
         }
         if chunk.flags & CHANNEL_FLAG_FIRST != 0 {
-            let verdict = self.judge(index, direction, chunk.flags, &mut data[CHUNK_HEADER..], now_us, out)?;
-            let copy = self.channels[index].kind == ChannelKind::Clipboard && verdict == Verdict::Pass;
+            let verdict = self.judge(
+                index,
+                direction,
+                chunk.flags,
+                &mut data[CHUNK_HEADER..],
+                now_us,
+                out,
+            )?;
+            let clipboard = self.channels[index].kind == ChannelKind::Clipboard;
+            let copy = verdict == Verdict::Collect || clipboard && verdict == Verdict::Pass;
             let lane = self.channels[index].lane(direction);
             lane.under_way = Some(verdict);
+            lane.left = usize::try_from(chunk.total).unwrap_or(usize::MAX);
             lane.copy = copy.then(Vec::new);
         }
         let lane = self.channels[index].lane(direction);
+        if lane.under_way.is_some() {
+            let body = header.data.len() - CHUNK_HEADER;
+            lane.left = lane
+                .left
+                .checked_sub(body)
+                .ok_or_else(|| bad(Malformed("channel PDU longer than it said")))?;
+        }
         // A chunk of a PDU whose beginning was never seen was never judged.
         let verdict = lane.under_way.unwrap_or(Verdict::Drop);
+        if let Some(copy) = &mut lane.copy {
+            let body = &frame[header.data.start + CHUNK_HEADER..];
+            let room = MAX_CLIPBOARD - copy.len();
+            copy.extend_from_slice(&body[..body.len().min(room)]);
+        }
+        let last = chunk.flags & CHANNEL_FLAG_LAST != 0;
         match verdict {
             Verdict::Pass => {
-                if let Some(copy) = &mut lane.copy {
-                    let body = &frame[header.data.start + CHUNK_HEADER..];
-                    let room = MAX_CLIPBOARD - copy.len();
-                    copy.extend_from_slice(&body[..body.len().min(room)]);
-                }
-                let stream = if direction == Direction::In { Stream::PduIn } else { Stream::PduOut };
+                let stream = if direction == Direction::In {
+                    Stream::PduIn
+                } else {
+                    Stream::PduOut
+                };
                 out.emit(direction, stream, frame, now_us);
             }
-            Verdict::Hold if lane.held_bytes + frame.len() <= MAX_HELD && !lane.held_closed => {
-                lane.held_bytes += frame.len();
-                lane.held.push(frame.to_vec());
-            }
-            Verdict::Hold => lane.held_closed = true,
-            Verdict::Drop => {}
+            Verdict::Hold => lane.hold(frame, last),
+            Verdict::Drop | Verdict::Collect => {}
         }
-        if chunk.flags & CHANNEL_FLAG_LAST != 0 {
+        if last {
             let lane = self.channels[index].lane(direction);
             lane.under_way = None;
-            if let Some(pdu) = lane.copy.take() {
-                let mut payload = Vec::with_capacity(pdu.len() + 1);
-                payload.push(u8::from(direction == Direction::Out));
-                payload.extend_from_slice(&pdu);
-                out.record(Stream::Clipboard, Bytes::from(payload), now_us);
+            let copy = lane.copy.take();
+            match copy {
+                Some(list) if verdict == Verdict::Collect => {
+                    self.announce(index, &list, now_us, out)?;
+                }
+                Some(pdu) => {
+                    let mut payload = Vec::with_capacity(pdu.len() + 1);
+                    payload.push(u8::from(direction == Direction::Out));
+                    payload.extend_from_slice(&pdu);
+                    out.record(Stream::Clipboard, Bytes::from(payload), now_us);
+                }
+                None => {}
             }
+            let lane = self.channels[index].lane(direction);
             for own in std::mem::take(&mut lane.waiting) {
                 self.say(index, direction, &own, now_us, out)?;
             }
         }
         Ok(())
+    }
+
+    /// Tells the target of those of the client's devices that a grant covers.
+    fn announce(
+        &mut self,
+        index: usize,
+        list: &[u8],
+        now_us: u64,
+        out: &mut Output,
+    ) -> Checked<()> {
+        let policy = &self.policy;
+        let (shown, missing) = self
+            .devices
+            .announce(list, |permission| policy.allows(permission, now_us));
+        for permission in missing {
+            self.deny(
+                &format!("rdpdr/{permission}"),
+                Some(permission),
+                Direction::In,
+                now_us,
+                out,
+            );
+        }
+        match shown {
+            Some(list) => self.say(index, Direction::In, &list, now_us, out),
+            None => Ok(()),
+        }
     }
 
     /// Decides on a channel PDU at its first chunk. `pdu` is what the chunk has of it.
@@ -512,8 +704,9 @@ impl Filter {
         match kind {
             ChannelKind::Clipboard => {
                 let policy = &self.policy;
-                let decision =
-                    self.clipboard.decide(direction, pdu, |flow| policy.allows(Permission::clipboard(flow), now_us));
+                let decision = self.clipboard.decide(direction, pdu, |flow| {
+                    policy.allows(Permission::clipboard(flow), now_us)
+                });
                 let permission = decision.flow.map(Permission::clipboard);
                 match decision.step {
                     clipboard::Step::Pass => {
@@ -523,8 +716,12 @@ impl Filter {
                         return Ok(Verdict::Pass);
                     }
                     clipboard::Step::Drop => {}
-                    clipboard::Step::Answer(own) => self.say(index, direction.reverse(), &own, now_us, out)?,
-                    clipboard::Step::Replace(own) => self.say(index, direction, &own, now_us, out)?,
+                    clipboard::Step::Answer(own) => {
+                        self.say(index, direction.reverse(), &own, now_us, out)?;
+                    }
+                    clipboard::Step::Replace(own) => {
+                        self.say(index, direction, &own, now_us, out)?;
+                    }
                 }
                 if let Some(permission) = permission {
                     self.deny("cliprdr", Some(permission), direction, now_us, out);
@@ -536,7 +733,9 @@ impl Filter {
                 let whole = flags & CHANNEL_FLAG_LAST != 0;
                 let step = self
                     .dynamic
-                    .decide(direction, pdu, whole, |permission| policy.allows(permission, now_us))
+                    .decide(direction, pdu, whole, |permission| {
+                        policy.allows(permission, now_us)
+                    })
                     .map_err(malformed(direction))?;
                 match step {
                     dynamic::Step::Pass => return Ok(Verdict::Pass),
@@ -544,23 +743,74 @@ impl Filter {
                     dynamic::Step::Denied(permission) => {
                         self.deny("drdynvc", Some(permission), direction, now_us, out);
                     }
-                    dynamic::Step::Refuse { answer, name, permission } => {
+                    dynamic::Step::Refuse {
+                        answer,
+                        name,
+                        permission,
+                    } => {
                         self.say(index, direction.reverse(), &answer, now_us, out)?;
                         // A server may invent names without end; the first dozen are told apart.
-                        let name = if self.denied.len() < 64 { format!("drdynvc/{name}") } else { "drdynvc".to_owned() };
+                        let name = if self.denied.len() < 64 {
+                            format!("drdynvc/{name}")
+                        } else {
+                            "drdynvc".to_owned()
+                        };
                         self.deny(&name, permission, direction, now_us, out);
                     }
                 }
                 Ok(Verdict::Drop)
             }
             ChannelKind::Devices | ChannelKind::Sound | ChannelKind::Other => {
+                if kind == ChannelKind::Devices {
+                    let policy = &self.policy;
+                    let (step, permission) = self.devices.decide(direction, pdu, |permission| {
+                        policy.allows(permission, now_us)
+                    });
+                    let verdict = match step {
+                        devices::Step::Ordinary => None,
+                        devices::Step::Pass => Some(Verdict::Pass),
+                        devices::Step::Collect => Some(Verdict::Collect),
+                        devices::Step::Drop => Some(Verdict::Drop),
+                        devices::Step::Answer(own) => {
+                            self.say(index, direction.reverse(), &own, now_us, out)?;
+                            Some(Verdict::Drop)
+                        }
+                        devices::Step::Replace(own) => {
+                            self.say(index, direction, &own, now_us, out)?;
+                            Some(Verdict::Drop)
+                        }
+                    };
+                    match verdict {
+                        Some(Verdict::Drop) => {
+                            self.deny("rdpdr", permission, direction, now_us, out);
+                        }
+                        Some(Verdict::Pass) => {
+                            if let Some(permission) = permission {
+                                self.permits(permission, now_us, out);
+                            }
+                        }
+                        _ => {}
+                    }
+                    if let Some(verdict) = verdict {
+                        return Ok(verdict);
+                    }
+                    if self.channel_open(kind, now_us) {
+                        return Ok(Verdict::Pass);
+                    }
+                }
                 for permission in Self::permissions_of(kind) {
                     if self.permits(*permission, now_us, out) {
                         return Ok(Verdict::Pass);
                     }
                 }
                 let name = self.channels[index].name.clone();
-                self.deny(&name, Self::permissions_of(kind).first().copied(), direction, now_us, out);
+                self.deny(
+                    &name,
+                    Self::permissions_of(kind).first().copied(),
+                    direction,
+                    now_us,
+                    out,
+                );
                 let holds = direction == Direction::Out && kind != ChannelKind::Other;
                 Ok(if holds { Verdict::Hold } else { Verdict::Drop })
             }
@@ -568,7 +818,14 @@ impl Filter {
     }
 
     /// Sends a small PDU of our own on a static channel, after the PDU that is under way there.
-    fn say(&mut self, index: usize, direction: Direction, pdu: &[u8], now_us: u64, out: &mut Output) -> Checked<()> {
+    fn say(
+        &mut self,
+        index: usize,
+        direction: Direction,
+        pdu: &[u8],
+        now_us: u64,
+        out: &mut Output,
+    ) -> Checked<()> {
         let channel = &mut self.channels[index];
         if channel.lane(direction).under_way == Some(Verdict::Pass) {
             // Bounded: one answer for each PDU of a peer that waits for it, and no peer may queue without limit.
@@ -581,24 +838,37 @@ impl Filter {
             Direction::In => (self.server.user, channel.server_id, Stream::PduIn),
             Direction::Out => (self.client.user, channel.client_id, Stream::PduOut),
         };
-        let frame = wire::channel_pdu(direction, user, id, channel.flags, pdu).map_err(malformed(direction))?;
-        out.emit(direction, stream, &frame, now_us);
+        for frame in wire::channel_pdu(direction, user, id, channel.flags, pdu)
+            .map_err(malformed(direction))?
+        {
+            out.emit(direction, stream, &frame, now_us);
+        }
         Ok(())
     }
 
     /// What tells the client that the session is over: an error code it shows (if it knows the share), and a disconnect.
     pub fn farewell(&self, error: Option<u32>, now_us: u64, out: &mut Output) {
-        if let (Some(code), Some(share_id)) = (error, self.share_id) {
-            if let Ok(frame) = error_info_frame(self.client.user, self.client.io, share_id, code) {
-                out.emit(Direction::Out, Stream::PduOut, &frame, now_us);
-            }
+        if let (Some(code), Some(share_id)) = (error, self.share_id)
+            && let Ok(frame) = error_info_frame(self.client.user, self.client.io, share_id, code)
+        {
+            out.emit(Direction::Out, Stream::PduOut, &frame, now_us);
         }
-        out.emit(Direction::Out, Stream::PduOut, &wire::disconnect_frame(1), now_us);
+        out.emit(
+            Direction::Out,
+            Stream::PduOut,
+            &wire::disconnect_frame(1),
+            now_us,
+        );
     }
 }
 
 /// A Set Error Info PDU (MS-RDPBCGR 2.2.5.1) in its frame.
-pub fn error_info_frame(user: u16, io: u16, share_id: u32, code: u32) -> Result<Vec<u8>, Malformed> {
+pub fn error_info_frame(
+    user: u16,
+    io: u16,
+    share_id: u32,
+    code: u32,
+) -> Result<Vec<u8>, Malformed> {
     let mut pdu = Vec::with_capacity(22);
     pdu.extend_from_slice(&22u16.to_le_bytes());
     pdu.extend_from_slice(&0x17u16.to_le_bytes());
@@ -628,10 +898,19 @@ impl Denied {
 
 impl Output {
     pub(crate) fn record(&mut self, stream: Stream, payload: Bytes, time_us: u64) {
-        self.events.push(TapEvent { time_us, what: What::Record { stream, payload } });
+        self.events.push(TapEvent {
+            time_us,
+            what: What::Record { stream, payload },
+        });
     }
 
-    pub(crate) fn emit(&mut self, direction: Direction, stream: Stream, frame: &[u8], time_us: u64) {
+    pub(crate) fn emit(
+        &mut self,
+        direction: Direction,
+        stream: Stream,
+        frame: &[u8],
+        time_us: u64,
+    ) {
         self.record(stream, Bytes::copy_from_slice(frame), time_us);
         match direction {
             Direction::In => self.to_server.extend_from_slice(frame),
@@ -658,7 +937,8 @@ fn share_pdu(data: &mut [u8]) -> Result<&mut [u8], Malformed> {
     if len < 6 {
         return Err(Malformed("share control PDU shorter than its header"));
     }
-    data.get_mut(..len).ok_or(Malformed("share control PDU reaches past its frame"))
+    data.get_mut(..len)
+        .ok_or(Malformed("share control PDU reaches past its frame"))
 }
 
 /// PDU type of a share control PDU; `None` for flow control.
@@ -668,7 +948,11 @@ fn control_type(pdu: &[u8]) -> Option<u16> {
 
 /// Type and compression byte of a share data PDU.
 fn data_header(pdu: &[u8]) -> Result<(u8, u8), Malformed> {
-    pdu.get(14).copied().zip(pdu.get(15).copied()).filter(|_| pdu.len() >= DATA_HEADER).ok_or(Malformed("share data PDU is cut short"))
+    pdu.get(14)
+        .copied()
+        .zip(pdu.get(15).copied())
+        .filter(|_| pdu.len() >= DATA_HEADER)
+        .ok_or(Malformed("share data PDU is cut short"))
 }
 
 /// Whether I/O channel data before activation is a licensing PDU: a security header, then a preamble with a length.
@@ -686,9 +970,13 @@ fn is_redirection(data: &[u8]) -> bool {
 fn blank_reconnect_cookie(body: &mut [u8]) {
     const EXTENDED_INFO: u32 = 3;
     const HAS_COOKIE: u32 = 1;
-    let cookie = u32_le(body, 0) == Some(EXTENDED_INFO) && u32_le(body, 6).is_some_and(|fields| fields & HAS_COOKIE != 0);
+    let cookie = u32_le(body, 0) == Some(EXTENDED_INFO)
+        && u32_le(body, 6).is_some_and(|fields| fields & HAS_COOKIE != 0);
     // info type 4, length 2, fields 4, then: field length 4, packet length 4, version 4, logon id 4, random 16
     if let Some(random) = body.get_mut(26..42).filter(|_| cookie) {
         random.fill(0);
     }
 }
+
+#[cfg(test)]
+mod tests;

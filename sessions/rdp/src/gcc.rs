@@ -73,7 +73,9 @@ fn blocks(frame: &[u8]) -> Result<Vec<(u16, std::ops::Range<usize>)>, Malformed>
     }
     let (len, start) = ber_length(frame, at + 1).ok_or(cut)?;
     if start.checked_add(len) != Some(frame.len()) {
-        return Err(Malformed("connect initial user data does not fill its frame"));
+        return Err(Malformed(
+            "connect initial user data does not fill its frame",
+        ));
     }
     // T.124 connect data: object id, length, conference create request with the H.221 key "Duca", length, blocks.
     if frame.get(start..start + 7) != Some(&[0x00, 0x05, 0x00, 0x14, 0x7C, 0x00, 0x01]) {
@@ -122,9 +124,12 @@ pub fn read(frame: &[u8]) -> Result<ClientData, Malformed> {
                 core_seen = true;
                 data.width = u16_le(body, core::WIDTH).ok_or(cut)?;
                 data.height = u16_le(body, core::HEIGHT).ok_or(cut)?;
-                let name = body.get(core::CLIENT_NAME..core::CLIENT_NAME + 32).ok_or(cut)?;
+                let name = body
+                    .get(core::CLIENT_NAME..core::CLIENT_NAME + 32)
+                    .ok_or(cut)?;
                 data.client_name = utf16_until_nul(name);
-                data.reads_error_info = u16_le(body, core::EARLY_CAPABILITIES).is_some_and(|flags| flags & 1 != 0);
+                data.reads_error_info =
+                    u16_le(body, core::EARLY_CAPABILITIES).is_some_and(|flags| flags & 1 != 0);
             }
             CS_NET => {
                 let count = u32_le(body, 0).ok_or(Malformed("client network data is cut short"))?;
@@ -135,7 +140,11 @@ pub fn read(frame: &[u8]) -> Result<ClientData, Malformed> {
                 data.channels = body[4..4 + count * CHANNEL_DEF]
                     .chunks_exact(CHANNEL_DEF)
                     .map(|def| ChannelRequest {
-                        name: def[..7].iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect(),
+                        name: def[..7]
+                            .iter()
+                            .take_while(|b| **b != 0)
+                            .map(|b| char::from(*b))
+                            .collect(),
                         options: u32_le(def, 8).unwrap_or(0),
                     })
                     .collect();
@@ -143,7 +152,11 @@ pub fn read(frame: &[u8]) -> Result<ClientData, Malformed> {
             _ => {}
         }
     }
-    if core_seen { Ok(data) } else { Err(Malformed("connect initial has no core data")) }
+    if core_seen {
+        Ok(data)
+    } else {
+        Err(Malformed("connect initial has no core data"))
+    }
 }
 
 /// Patches a whole Connect Initial frame in place for a target that selected `protocol`
@@ -187,10 +200,17 @@ fn patch_core(body: &mut [u8], protocol: u32) {
         put16(body, core::SUPPORTED_DEPTHS, supported | 0x0002);
     }
     if let Some(flags) = u16_le(body, core::EARLY_CAPABILITIES) {
-        put16(body, core::EARLY_CAPABILITIES, flags & !FORBIDDEN_EARLY_CAPABILITIES);
+        put16(
+            body,
+            core::EARLY_CAPABILITIES,
+            flags & !FORBIDDEN_EARLY_CAPABILITIES,
+        );
     }
     // "Autodetect" makes no sense without autodetection; LAN is the next.
-    if let Some(kind) = body.get_mut(core::CONNECTION_TYPE).filter(|kind| **kind == 7) {
+    if let Some(kind) = body
+        .get_mut(core::CONNECTION_TYPE)
+        .filter(|kind| **kind == 7)
+    {
         *kind = 6;
     }
     if let Some(field) = body.get_mut(core::SELECTED_PROTOCOL..core::SELECTED_PROTOCOL + 4) {
@@ -199,8 +219,13 @@ fn patch_core(body: &mut [u8], protocol: u32) {
 }
 
 pub(crate) fn utf16_until_nul(bytes: &[u8]) -> String {
-    let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).take_while(|unit| *unit != 0);
-    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    let units = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .take_while(|unit| *unit != 0);
+    char::decode_utf16(units)
+        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
 }
 
 #[cfg(test)]
@@ -223,7 +248,9 @@ mod tests {
         gcc.extend_from_slice(b"Duca");
         gcc.extend_from_slice(&(u16::try_from(blocks.len()).unwrap() | 0x8000).to_be_bytes());
         gcc.extend_from_slice(blocks);
-        let mut mcs = vec![0x04, 1, 1, 0x04, 1, 1, 0x01, 1, 0xFF, 0x30, 0, 0x30, 0, 0x30, 0, 0x04, 0x82];
+        let mut mcs = vec![
+            0x04, 1, 1, 0x04, 1, 1, 0x01, 1, 0xFF, 0x30, 0, 0x30, 0, 0x30, 0, 0x04, 0x82,
+        ];
         mcs.extend_from_slice(&two(gcc.len()));
         mcs.extend_from_slice(&gcc);
         let mut frame = vec![3, 0];
@@ -258,8 +285,17 @@ mod tests {
     #[test]
     fn size_name_and_channels_are_read() {
         let data = read(&sample()).unwrap();
-        assert_eq!((data.width, data.height, data.client_name.as_str()), (1024, 768, "pc"));
-        assert_eq!(data.channels.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["cliprdr", "rdpsnd"]);
+        assert_eq!(
+            (data.width, data.height, data.client_name.as_str()),
+            (1024, 768, "pc")
+        );
+        assert_eq!(
+            data.channels
+                .iter()
+                .map(|c| c.name.as_str())
+                .collect::<Vec<_>>(),
+            ["cliprdr", "rdpsnd"]
+        );
         assert!(data.reads_error_info);
     }
 
@@ -272,8 +308,14 @@ mod tests {
         let found = blocks(&frame).unwrap();
         let core = &frame[found[0].1.clone()];
         assert_eq!(u16_le(core, 140), Some(0x0FFF & !0x0D80));
-        assert_eq!((u16_le(core, 136), core[206], u32_le(core, 208)), (Some(16), 6, Some(2)));
-        assert_eq!(read(&frame).unwrap().channels[0].options & CHANNEL_OPTIONS_COMPRESSION, 0);
+        assert_eq!(
+            (u16_le(core, 136), core[206], u32_le(core, 208)),
+            (Some(16), 6, Some(2))
+        );
+        assert_eq!(
+            read(&frame).unwrap().channels[0].options & CHANNEL_OPTIONS_COMPRESSION,
+            0
+        );
         assert_eq!(&frame[found[2].1.clone()], [0; 4]);
         let once = frame.clone();
         patch(&mut frame, 2).unwrap();

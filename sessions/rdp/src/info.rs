@@ -74,14 +74,23 @@ fn layout(data: &[u8]) -> Result<Layout, Malformed> {
             return Err(cut);
         }
     }
-    Ok(Layout { flags, unicode, strings, extra: at })
+    Ok(Layout {
+        flags,
+        unicode,
+        strings,
+        extra: at,
+    })
 }
 
 fn text(bytes: &[u8], unicode: bool) -> String {
     if unicode {
         crate::gcc::utf16_until_nul(bytes)
     } else {
-        bytes.iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect()
+        bytes
+            .iter()
+            .take_while(|b| **b != 0)
+            .map(|b| char::from(*b))
+            .collect()
     }
 }
 
@@ -89,17 +98,34 @@ fn text(bytes: &[u8], unicode: bool) -> String {
 pub fn read(data: &[u8]) -> Result<Credentials, Malformed> {
     let layout = layout(data)?;
     let field = |index: usize| text(&data[layout.strings[index].clone()], layout.unicode);
-    Ok(Credentials { username: field(USER), domain: field(DOMAIN), password: Zeroizing::new(field(PASSWORD)) })
+    Ok(Credentials {
+        username: field(USER),
+        domain: field(DOMAIN),
+        password: Zeroizing::new(field(PASSWORD)),
+    })
 }
 
 /// The same Client Info with other credentials: log on at once, no compression, no RemoteApp, no reconnect cookie.
 pub fn rewrite(data: &[u8], credentials: &Credentials) -> Result<Zeroizing<Vec<u8>>, Malformed> {
     let layout = layout(data)?;
     let flags = (layout.flags | INFO_AUTOLOGON | INFO_UNICODE)
-        & !(INFO_COMPRESSION | COMPRESSION_TYPE_MASK | INFO_RAIL | INFO_HIDEF_RAIL | INFO_PASSWORD_IS_SC_PIN);
+        & !(INFO_COMPRESSION
+            | COMPRESSION_TYPE_MASK
+            | INFO_RAIL
+            | INFO_HIDEF_RAIL
+            | INFO_PASSWORD_IS_SC_PIN);
     let shell = Zeroizing::new(text(&data[layout.strings[SHELL].clone()], layout.unicode));
-    let work_dir = Zeroizing::new(text(&data[layout.strings[WORK_DIR].clone()], layout.unicode));
-    let strings = [credentials.domain.as_str(), &credentials.username, &credentials.password, &shell, &work_dir];
+    let work_dir = Zeroizing::new(text(
+        &data[layout.strings[WORK_DIR].clone()],
+        layout.unicode,
+    ));
+    let strings = [
+        credentials.domain.as_str(),
+        &credentials.username,
+        &credentials.password,
+        &shell,
+        &work_dir,
+    ];
     // Room for everything at once: a growing vector would leave copies of the password behind.
     let room = data.len() + strings.iter().map(|s| 2 * s.len() + 2).sum::<usize>();
     let mut out = Zeroizing::new(Vec::with_capacity(room));
@@ -148,7 +174,11 @@ mod tests {
 
     fn sample(unicode: bool) -> Vec<u8> {
         let enc = |s: &str| -> Vec<u8> {
-            if unicode { s.encode_utf16().flat_map(u16::to_le_bytes).collect() } else { s.as_bytes().to_vec() }
+            if unicode {
+                s.encode_utf16().flat_map(u16::to_le_bytes).collect()
+            } else {
+                s.as_bytes().to_vec()
+            }
         };
         let strings = ["DOM", "operator1", "one-time-secret", "shell", "dir"].map(enc);
         let mut out = vec![0x40, 0, 0, 0, 0, 0, 0, 0];
@@ -180,7 +210,10 @@ mod tests {
     fn credentials_are_read_in_both_character_sets() {
         for unicode in [true, false] {
             let read = read(&sample(unicode)).unwrap();
-            assert_eq!((read.username.as_str(), read.domain.as_str()), ("operator1", "DOM"));
+            assert_eq!(
+                (read.username.as_str(), read.domain.as_str()),
+                ("operator1", "DOM")
+            );
             assert_eq!(read.password.as_str(), "one-time-secret");
         }
     }
@@ -205,7 +238,10 @@ mod tests {
         blank(&mut data).unwrap();
         assert_eq!(data.len(), before);
         let read = read(&data).unwrap();
-        assert_eq!((read.username.as_str(), read.password.as_str()), ("operator1", ""));
+        assert_eq!(
+            (read.username.as_str(), read.password.as_str()),
+            ("operator1", "")
+        );
         assert!(!data.contains(&0xEE));
         let secret: Vec<u8> = "secret".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(!data.windows(secret.len()).any(|w| w == secret));

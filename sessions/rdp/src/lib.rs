@@ -16,12 +16,13 @@
 pub mod accept;
 pub mod caps;
 pub mod clipboard;
+pub mod devices;
 pub mod dynamic;
 mod error;
-mod link;
 pub mod filter;
 pub mod gcc;
 pub mod info;
+mod link;
 pub mod policy;
 pub mod session;
 pub mod tap;

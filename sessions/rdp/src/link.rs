@@ -17,13 +17,21 @@ pub(crate) struct Link<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, buffer: BytesMut::new() }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+        }
     }
 
     /// The next whole frame.
     pub(crate) async fn frame(&mut self) -> io::Result<BytesMut> {
-        self.read_by(|bytes| wire::frame_len(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)), wire::MAX_FRAME)
-            .await
+        self.read_by(
+            |bytes| {
+                wire::frame_len(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+            },
+            wire::MAX_FRAME,
+        )
+        .await
     }
 
     /// The next message whose length `len` finds from its first bytes; at most `max` bytes.
@@ -35,17 +43,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         loop {
             if let Some(len) = len(&self.buffer)? {
                 if len > max {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {len} bytes")));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("a message of {len} bytes"),
+                    ));
                 }
                 if self.buffer.len() >= len {
                     return Ok(self.buffer.split_to(len));
                 }
             } else if self.buffer.len() > max {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without an end"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a message without an end",
+                ));
             }
             self.buffer.reserve(4096);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "connection closed",
+                ));
             }
         }
     }

@@ -68,14 +68,19 @@ impl fmt::Display for Permission {
 
 /// A name that is no permission.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no permission is called `{0}`; there are clipboard-in, clipboard-out, drives, printers, audio-out, audio-in, devices")]
+#[error(
+    "no permission is called `{0}`; there are clipboard-in, clipboard-out, drives, printers, audio-out, audio-in, devices"
+)]
 pub struct UnknownPermission(pub String);
 
 impl FromStr for Permission {
     type Err = UnknownPermission;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| UnknownPermission(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|p| p.name() == name)
+            .ok_or_else(|| UnknownPermission(name.to_owned()))
     }
 }
 
@@ -133,12 +138,19 @@ impl Policy {
 
     /// Whether `permission` is open at `now_us`. A grant no longer counts at its very end.
     pub fn allows(&self, permission: Permission, now_us: u64) -> bool {
-        self.grants.iter().any(|(p, until)| *p == permission && now_us < *until)
+        self.grants
+            .iter()
+            .any(|(p, until)| *p == permission && now_us < *until)
     }
 
     /// Removes the grants that have ended, and names them.
     pub fn expire(&mut self, now_us: u64) -> Vec<Permission> {
-        let ended = self.grants.iter().filter(|(_, until)| now_us >= *until).map(|(p, _)| *p).collect();
+        let ended = self
+            .grants
+            .iter()
+            .filter(|(_, until)| now_us >= *until)
+            .map(|(p, _)| *p)
+            .collect();
         self.grants.retain(|(_, until)| now_us < *until);
         ended
     }
@@ -156,7 +168,11 @@ mod tests {
 
     #[test]
     fn nothing_is_allowed_by_default() {
-        assert!(Permission::ALL.into_iter().all(|p| !Policy::default().allows(p, 0)));
+        assert!(
+            Permission::ALL
+                .into_iter()
+                .all(|p| !Policy::default().allows(p, 0))
+        );
     }
 
     #[test]

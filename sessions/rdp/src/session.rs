@@ -26,11 +26,21 @@ use crate::wire;
 const HIGH_WATER: usize = 256 * 1024;
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the recorder may take for the last events.
+const LAST_EVENTS: Duration = Duration::from_secs(10);
 
 enum Command {
-    Grant { permission: Permission, lasts: Duration, by: String },
-    Revoke { permission: Permission },
-    End { reason: String },
+    Grant {
+        permission: Permission,
+        lasts: Duration,
+        by: String,
+    },
+    Revoke {
+        permission: Permission,
+    },
+    End {
+        reason: String,
+    },
 }
 
 /// Steers a running session. Cheap to clone; does nothing once the session is over.
@@ -46,8 +56,18 @@ pub struct SessionOver;
 
 impl SessionHandle {
     /// Opens a permission from now, for `lasts`. `by` says who did it, for the recording.
-    pub async fn grant(&self, permission: Permission, lasts: Duration, by: &str) -> Result<(), SessionOver> {
-        self.send(Command::Grant { permission, lasts, by: by.to_owned() }).await
+    pub async fn grant(
+        &self,
+        permission: Permission,
+        lasts: Duration,
+        by: &str,
+    ) -> Result<(), SessionOver> {
+        self.send(Command::Grant {
+            permission,
+            lasts,
+            by: by.to_owned(),
+        })
+        .await
     }
 
     /// Takes a permission back.
@@ -57,7 +77,10 @@ impl SessionHandle {
 
     /// Ends the session; both peers are told.
     pub async fn end(&self, reason: &str) -> Result<(), SessionOver> {
-        self.send(Command::End { reason: reason.to_owned() }).await
+        self.send(Command::End {
+            reason: reason.to_owned(),
+        })
+        .await
     }
 
     async fn send(&self, command: Command) -> Result<(), SessionOver> {
@@ -94,7 +117,14 @@ impl Session {
         match target.connect(&client).await {
             Ok(target) => {
                 let (sender, commands) = mpsc::channel(16);
-                Ok((Self { client, target, commands }, SessionHandle { commands: sender }))
+                Ok((
+                    Self {
+                        client,
+                        target,
+                        commands,
+                    },
+                    SessionHandle { commands: sender },
+                ))
             }
             Err(error) => Err((error, Box::new(client))),
         }
@@ -104,24 +134,64 @@ impl Session {
     ///
     /// The last event is always [`What::Ended`], unless the recorder is gone.
     pub async fn run(self, tap: TapSender, start: Instant) -> SessionEnd {
-        let Self { client, target, commands } = self;
+        let Self {
+            client,
+            target,
+            commands,
+        } = self;
         let filter = Filter::new(client.ids.clone(), target.ids.clone(), client.requests());
         let mut output = Output::default();
         // What the target was told first; its secrets were zeroed before it came here.
-        output.record(Stream::PduIn, target.client_info_record.into(), since(start));
+        output.record(
+            Stream::PduIn,
+            target.client_info_record.into(),
+            since(start),
+        );
         let PendingClient { link: client, .. } = client;
-        let mut relay = Relay {
+        let client = Side::new(client.stream, client.buffer);
+        let server = Side::new(target.link.stream, target.link.buffer);
+        Relay {
             filter,
             output,
             start,
-            client: Side::new(client.stream, client.buffer),
-            server: Side::new(target.link.stream, target.link.buffer),
+            client,
+            server,
             tap,
             commands,
-        };
-        let reason = relay.relay().await;
-        relay.end(reason).await
+        }
+        .run()
+        .await
     }
+}
+
+/// Relays between two streams whose handshakes are over: what [`Session::run`] does, without the handshakes.
+pub async fn relay<C, S>(
+    client: C,
+    server: S,
+    filter: Filter,
+    tap: TapSender,
+    start: Instant,
+) -> SessionEnd
+where
+    C: AsyncRead + AsyncWrite,
+    S: AsyncRead + AsyncWrite,
+{
+    let (_, commands) = mpsc::channel(1);
+    let (client, server) = (
+        Side::new(client, BytesMut::new()),
+        Side::new(server, BytesMut::new()),
+    );
+    Relay {
+        filter,
+        output: Output::default(),
+        start,
+        client,
+        server,
+        tap,
+        commands,
+    }
+    .run()
+    .await
 }
 
 fn since(start: Instant) -> u64 {
@@ -142,7 +212,14 @@ struct Side<S> {
 impl<S: AsyncRead + AsyncWrite> Side<S> {
     fn new(stream: S, read: BytesMut) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        Self { reader, writer, read, write: BytesMut::new(), unflushed: false, bytes_read: 0 }
+        Self {
+            reader,
+            writer,
+            read,
+            write: BytesMut::new(),
+            unflushed: false,
+            bytes_read: 0,
+        }
     }
 
     /// Reads once. Cancel-safe.
@@ -152,7 +229,11 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
     }
 
     /// Writes once, or flushes. Cancel-safe: what was taken by the stream is gone from the buffer.
-    async fn drain(writer: &mut tokio::io::WriteHalf<S>, buffer: &mut BytesMut, unflushed: &mut bool) -> io::Result<()> {
+    async fn drain(
+        writer: &mut tokio::io::WriteHalf<S>,
+        buffer: &mut BytesMut,
+        unflushed: &mut bool,
+    ) -> io::Result<()> {
         if buffer.is_empty() {
             writer.flush().await?;
             *unflushed = false;
@@ -187,6 +268,11 @@ where
     C: AsyncRead + AsyncWrite,
     S: AsyncRead + AsyncWrite,
 {
+    async fn run(mut self) -> SessionEnd {
+        let reason = self.relay().await;
+        self.end(reason).await
+    }
+
     async fn relay(&mut self) -> EndReason {
         let mut steered = true;
         // The handshake may have left whole frames behind.
@@ -197,10 +283,16 @@ where
             if let Err(reason) = self.hand_over(&mut steered).await {
                 return reason;
             }
-            let tick = self.filter.next_tick().map(|at| self.start + Duration::from_micros(at));
+            let tick = self
+                .filter
+                .next_tick()
+                .map(|at| self.start + Duration::from_micros(at));
             let (client, server) = (&mut self.client, &mut self.server);
             let (to_client, to_server) = (client.has_output(), server.has_output());
-            let (read_client, read_server) = (server.write.len() < HIGH_WATER, client.write.len() < HIGH_WATER);
+            let (read_client, read_server) = (
+                server.write.len() < HIGH_WATER,
+                client.write.len() < HIGH_WATER,
+            );
             tokio::select! {
                 done = Side::drain(&mut client.writer, &mut client.write, &mut client.unflushed), if to_client => {
                     if done.is_err() { return EndReason::ClientClosed; }
@@ -228,7 +320,7 @@ where
                 },
                 () = sleep_until(tick), if tick.is_some() => {
                     let now_us = since(self.start);
-                    self.filter.tick(now_us, &mut self.output);
+                    if let Err(reason) = self.filter.tick(now_us, &mut self.output) { return reason; }
                 }
             }
         }
@@ -256,57 +348,87 @@ where
     fn obey(&mut self, command: Command) -> Result<(), EndReason> {
         let now_us = since(self.start);
         match command {
-            Command::Grant { permission, lasts, by } => {
-                let until = now_us.saturating_add(u64::try_from(lasts.as_micros()).unwrap_or(u64::MAX));
-                self.filter.grant(permission, until, &by, now_us, &mut self.output);
+            Command::Grant {
+                permission,
+                lasts,
+                by,
+            } => {
+                let until =
+                    now_us.saturating_add(u64::try_from(lasts.as_micros()).unwrap_or(u64::MAX));
+                self.filter
+                    .grant(permission, until, &by, now_us, &mut self.output)
             }
-            Command::Revoke { permission } => self.filter.revoke(permission, now_us, &mut self.output),
-            Command::End { reason } => return Err(EndReason::Ordered(reason)),
+            Command::Revoke { permission } => {
+                self.filter.revoke(permission, now_us, &mut self.output)
+            }
+            Command::End { reason } => Err(EndReason::Ordered(reason)),
         }
-        Ok(())
     }
 
     fn check_client(&mut self) -> Result<(), EndReason> {
         let now_us = since(self.start);
         let (filter, output) = (&mut self.filter, &mut self.output);
-        each_frame(&mut self.client.read, wire::Direction::In, |frame| filter.client_frame(now_us, frame, output))
+        each_frame(&mut self.client.read, wire::Direction::In, |frame| {
+            filter.client_frame(now_us, frame, output)
+        })
     }
 
     fn check_server(&mut self) -> Result<(), EndReason> {
         let now_us = since(self.start);
         let (filter, output) = (&mut self.filter, &mut self.output);
-        each_frame(&mut self.server.read, wire::Direction::Out, |frame| filter.server_frame(now_us, frame, output))
+        each_frame(&mut self.server.read, wire::Direction::Out, |frame| {
+            filter.server_frame(now_us, frame, output)
+        })
     }
 
     /// Records the end, tells the peers what they are to know, and closes.
     async fn end(mut self, reason: EndReason) -> SessionEnd {
         let now_us = since(self.start);
-        let client_is_there = reason != EndReason::ClientClosed;
         self.filter.finish(now_us, &mut self.output);
-        if client_is_there {
-            let code = match &reason {
-                EndReason::Ordered(_) => Some(0x0000_0001), // ERRINFO_RPC_INITIATED_DISCONNECT: by an administrator
-                EndReason::ClientClosed | EndReason::TargetClosed => None,
-                _ => Some(0x0000_0007), // ERRINFO_SERVER_DENIED_CONNECTION
-            };
+        let code = match &reason {
+            EndReason::ClientClosed | EndReason::TargetClosed => None,
+            EndReason::Ordered(_) => Some(0x0000_0001), // ERRINFO_RPC_INITIATED_DISCONNECT: by an administrator
+            _ => Some(0x0000_0007),                     // ERRINFO_SERVER_DENIED_CONNECTION
+        };
+        if reason != EndReason::ClientClosed {
             self.filter.farewell(code, now_us, &mut self.output);
         }
-        self.output.events.push(TapEvent { time_us: now_us, what: What::Ended { reason: reason.clone() } });
-        if reason != EndReason::RecorderFailed {
-            match tokio::time::timeout(FAREWELL * 5, self.tap.send(&mut self.output.events)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the end of the session is not in the recording"),
-                Err(_) => tracing::warn!("the recorder did not take the end of the session"),
-            }
+        self.output.events.push(TapEvent {
+            time_us: now_us,
+            what: What::Ended {
+                reason: reason.clone(),
+            },
+        });
+        let recorded = reason != EndReason::RecorderFailed
+            && matches!(
+                tokio::time::timeout(LAST_EVENTS, self.tap.send(&mut self.output.events)).await,
+                Ok(Ok(()))
+            );
+        if !recorded {
+            tracing::warn!("the recorder did not take the end of the session");
+            // Nothing is shown that is not recorded; only the goodbye is.
+            self.output.to_client.clear();
+            self.filter.farewell(code, now_us, &mut self.output);
         }
-        let Self { client, server, output, start, .. } = self;
+        let Self {
+            client,
+            server,
+            output,
+            start,
+            ..
+        } = self;
         let (bytes_in, bytes_out) = (client.bytes_read, server.bytes_read);
         let last_words = wire::disconnect_frame(3);
         let tell_client = client.close(&output.to_client);
         let tell_server = server.close(&last_words);
         let (told_client, told_server) = tokio::join!(tell_client, tell_server);
         tracing::debug!(%reason, told_client, told_server, "session over");
-        SessionEnd { reason, bytes_in, bytes_out, lasted: start.elapsed() }
+        SessionEnd {
+            reason,
+            bytes_in,
+            bytes_out,
+            lasted: start.elapsed(),
+        }
     }
 }
 
@@ -337,7 +459,9 @@ fn each_frame(
 ) -> Result<(), EndReason> {
     let mut used = 0;
     loop {
-        match wire::frame_len(&buffer[used..]).map_err(|what| EndReason::Malformed { direction, what })? {
+        match wire::frame_len(&buffer[used..])
+            .map_err(|what| EndReason::Malformed { direction, what })?
+        {
             Some(len) if used + len <= buffer.len() => {
                 check(&mut buffer[used..used + len])?;
                 used += len;

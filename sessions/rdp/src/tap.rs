@@ -84,7 +84,13 @@ const TAP_BATCHES: usize = 1024;
 pub fn channel() -> (TapSender, TapReceiver) {
     let (sender, receiver) = mpsc::channel(TAP_BATCHES);
     let room = Arc::new(Semaphore::new(TAP_BYTES as usize));
-    (TapSender { sender, room: room.clone() }, TapReceiver { receiver, room })
+    (
+        TapSender {
+            sender,
+            room: room.clone(),
+        },
+        TapReceiver { receiver, room },
+    )
 }
 
 struct Batch {
@@ -109,11 +115,17 @@ impl TapSender {
         if events.is_empty() {
             return Ok(());
         }
-        let cost = events.iter().fold(0u32, |sum, event| sum.saturating_add(event.cost())).min(TAP_BYTES);
+        let cost = events
+            .iter()
+            .fold(0u32, |sum, event| sum.saturating_add(event.cost()))
+            .min(TAP_BYTES);
         let permit = self.room.acquire_many(cost).await.map_err(|_| TapClosed)?;
         let slot = self.sender.reserve().await.map_err(|_| TapClosed)?;
         permit.forget();
-        slot.send(Batch { events: std::mem::take(events), cost });
+        slot.send(Batch {
+            events: std::mem::take(events),
+            cost,
+        });
         Ok(())
     }
 }
@@ -145,7 +157,13 @@ mod tests {
 
     fn event(len: usize) -> TapEvent {
         let payload = Bytes::from(vec![0; len]);
-        TapEvent { time_us: 0, what: What::Record { stream: Stream::PduOut, payload } }
+        TapEvent {
+            time_us: 0,
+            what: What::Record {
+                stream: Stream::PduOut,
+                payload,
+            },
+        }
     }
 
     #[tokio::test]
@@ -153,7 +171,9 @@ mod tests {
         let (sender, mut receiver) = channel();
         sender.send(&mut vec![event(20 << 20)]).await.unwrap();
         let mut more = vec![event(1)];
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), sender.send(&mut more)).await;
+        let waits =
+            tokio::time::timeout(std::time::Duration::from_millis(20), sender.send(&mut more))
+                .await;
         assert!(waits.is_err());
         assert_eq!(more.len(), 1, "a send that was given up loses nothing");
         assert_eq!(receiver.recv().await.unwrap().len(), 1);

@@ -12,7 +12,9 @@ use ironrdp_connector::credssp::CredsspSequence;
 use ironrdp_core::{WriteBuf, decode};
 use ironrdp_pdu::PduHint;
 use ironrdp_pdu::gcc::{EncryptionLevel, EncryptionMethod};
-use ironrdp_pdu::mcs::{AttachUserRequest, ChannelJoinRequest, ConnectResponse, ErectDomainPdu, McsMessage};
+use ironrdp_pdu::mcs::{
+    AttachUserRequest, ChannelJoinRequest, ConnectResponse, ErectDomainPdu, McsMessage,
+};
 use ironrdp_pdu::nego::{ConnectionConfirm, ConnectionRequest, RequestFlags, SecurityProtocol};
 use ironrdp_pdu::x224::{X224, X224Data};
 use rustls::pki_types::ServerName;
@@ -82,7 +84,9 @@ pub struct ConnectedTarget {
 
 impl std::fmt::Debug for ConnectedTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConnectedTarget").field("ids", &self.ids).finish_non_exhaustive()
+        f.debug_struct("ConnectedTarget")
+            .field("ids", &self.ids)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,20 +100,38 @@ impl ConnectedTarget {
 impl Target {
     /// Host and port, as messages show them.
     pub fn address(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// Connects for a client whose password was checked.
     pub async fn connect(&self, client: &PendingClient) -> Result<ConnectedTarget, RdpError> {
-        let timeout = || RdpError::TargetTimeout { address: self.address(), after: self.timeout };
-        tokio::time::timeout(self.timeout, self.handshake(client)).await.unwrap_or_else(|_| Err(timeout()))
+        let timeout = || RdpError::TargetTimeout {
+            address: self.address(),
+            after: self.timeout,
+        };
+        tokio::time::timeout(self.timeout, self.handshake(client))
+            .await
+            .unwrap_or_else(|_| Err(timeout()))
     }
 
     /// Connects just far enough to see the target's certificate, for pinning it. Nothing is authenticated or sent.
     pub async fn show_certificate(&self) -> Result<Fingerprint, RdpError> {
-        let ask = Self { trust: Trust::AskFirstUse, ..self.clone() };
-        let timeout = || RdpError::TargetTimeout { address: self.address(), after: self.timeout };
-        match tokio::time::timeout(self.timeout, ask.secure()).await.unwrap_or_else(|_| Err(timeout())) {
+        let ask = Self {
+            trust: Trust::AskFirstUse,
+            ..self.clone()
+        };
+        let timeout = || RdpError::TargetTimeout {
+            address: self.address(),
+            after: self.timeout,
+        };
+        match tokio::time::timeout(self.timeout, ask.secure())
+            .await
+            .unwrap_or_else(|_| Err(timeout()))
+        {
             Err(RdpError::UnknownCertificate { fingerprint, .. }) => Ok(fingerprint),
             Err(other) => Err(other),
             Ok(secured) => Ok(secured.fingerprint),
@@ -117,18 +139,30 @@ impl Target {
     }
 
     fn broken(&self, source: &io::Error) -> RdpError {
-        RdpError::Target { address: self.address(), what: source.to_string() }
+        RdpError::Target {
+            address: self.address(),
+            what: source.to_string(),
+        }
     }
 
     fn bad(&self, what: impl Into<String>) -> RdpError {
-        RdpError::Target { address: self.address(), what: what.into() }
+        RdpError::Target {
+            address: self.address(),
+            what: what.into(),
+        }
     }
 
     fn wanted(&self) -> (SecurityProtocol, &'static str) {
         match self.security {
             Security::Tls => (SecurityProtocol::SSL, "TLS security"),
-            Security::Nla => (SecurityProtocol::HYBRID | SecurityProtocol::SSL, "network level authentication"),
-            Security::Auto => (SecurityProtocol::HYBRID | SecurityProtocol::SSL, "TLS or network level authentication"),
+            Security::Nla => (
+                SecurityProtocol::HYBRID | SecurityProtocol::SSL,
+                "network level authentication",
+            ),
+            Security::Auto => (
+                SecurityProtocol::HYBRID | SecurityProtocol::SSL,
+                "TLS or network level authentication",
+            ),
         }
     }
 
@@ -136,17 +170,30 @@ impl Target {
     async fn secure(&self) -> Result<Secured, RdpError> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port))
             .await
-            .map_err(|source| RdpError::TargetDown { address: self.address(), source })?;
+            .map_err(|source| RdpError::TargetDown {
+                address: self.address(),
+                source,
+            })?;
         tcp.set_nodelay(true).map_err(|e| self.broken(&e))?;
         let mut plain = Link::new(tcp);
         let (protocol, wanted) = self.wanted();
-        let request =
-            ConnectionRequest { nego_data: None, flags: RequestFlags::empty(), protocol, correlation_info: None };
+        let request = ConnectionRequest {
+            nego_data: None,
+            flags: RequestFlags::empty(),
+            protocol,
+            correlation_info: None,
+        };
         let request = encode(&X224(request)).map_err(|e| self.bad(e.to_string()))?;
         plain.send(&request).await.map_err(|e| self.broken(&e))?;
         let confirm = plain.frame().await.map_err(|e| self.broken(&e))?;
-        let refused = |why: String| RdpError::TargetSecurity { address: self.address(), wanted, why };
-        let confirm = decode::<X224<ConnectionConfirm>>(&confirm).map_err(|_| self.bad("its answer is not RDP"))?.0;
+        let refused = |why: String| RdpError::TargetSecurity {
+            address: self.address(),
+            wanted,
+            why,
+        };
+        let confirm = decode::<X224<ConnectionConfirm>>(&confirm)
+            .map_err(|_| self.bad("its answer is not RDP"))?
+            .0;
         let selected = match confirm {
             ConnectionConfirm::Response { protocol, .. } => protocol,
             ConnectionConfirm::Failure { code } => return Err(refused(code.to_string())),
@@ -154,7 +201,9 @@ impl Target {
         let allowed = match self.security {
             Security::Tls => selected == SecurityProtocol::SSL,
             Security::Nla => selected == SecurityProtocol::HYBRID,
-            Security::Auto => selected == SecurityProtocol::SSL || selected == SecurityProtocol::HYBRID,
+            Security::Auto => {
+                selected == SecurityProtocol::SSL || selected == SecurityProtocol::HYBRID
+            }
         };
         if !allowed {
             return Err(refused(format!("it selected {selected}")));
@@ -165,23 +214,44 @@ impl Target {
 
         let verifier = Verifier::new(&self.trust)?;
         let connector = TlsConnector::from(std::sync::Arc::new(verifier.client_config()?));
-        let name = ServerName::try_from(self.host.clone()).map_err(|_| self.bad("its name is no host name"))?;
-        let stream = connector.connect(name, plain.stream).await.map_err(|source| {
-            let address = self.address();
-            match (&self.trust, verifier.shown()) {
-                (Trust::AskFirstUse, Some(fingerprint)) => RdpError::UnknownCertificate { address, fingerprint },
-                (Trust::Pin(pinned), Some(shown)) if *pinned != shown => {
-                    RdpError::WrongCertificate { address, shown, pinned: *pinned }
+        let name = ServerName::try_from(self.host.clone())
+            .map_err(|_| self.bad("its name is no host name"))?;
+        let stream = connector
+            .connect(name, plain.stream)
+            .await
+            .map_err(|source| {
+                let address = self.address();
+                match (&self.trust, verifier.shown()) {
+                    (Trust::AskFirstUse, Some(fingerprint)) => RdpError::UnknownCertificate {
+                        address,
+                        fingerprint,
+                    },
+                    (Trust::Pin(pinned), Some(shown)) if *pinned != shown => {
+                        RdpError::WrongCertificate {
+                            address,
+                            shown,
+                            pinned: *pinned,
+                        }
+                    }
+                    _ => RdpError::TargetTls { address, source },
                 }
-                _ => RdpError::TargetTls { address, source },
-            }
-        })?;
-        let fingerprint = verifier.shown().ok_or_else(|| self.bad("it showed no certificate"))?;
-        Ok(Secured { link: Link::new(stream), selected, fingerprint })
+            })?;
+        let fingerprint = verifier
+            .shown()
+            .ok_or_else(|| self.bad("it showed no certificate"))?;
+        Ok(Secured {
+            link: Link::new(stream),
+            selected,
+            fingerprint,
+        })
     }
 
     async fn handshake(&self, client: &PendingClient) -> Result<ConnectedTarget, RdpError> {
-        let Secured { mut link, selected, fingerprint } = self.secure().await?;
+        let Secured {
+            mut link,
+            selected,
+            fingerprint,
+        } = self.secure().await?;
         let broken = |e: io::Error| self.broken(&e);
         let wrong = |e: Malformed| self.bad(e.to_string());
         if selected == SecurityProtocol::HYBRID {
@@ -192,35 +262,65 @@ impl Target {
         crate::gcc::patch(&mut connect_initial, selected.bits()).map_err(wrong)?;
         link.send(&connect_initial).await.map_err(broken)?;
         let frame = link.frame().await.map_err(broken)?;
-        let data = decode::<X224<X224Data<'_>>>(&frame).map_err(|_| self.bad("its connect response is not X.224"))?.0;
-        let response =
-            decode::<ConnectResponse>(&data.data).map_err(|e| self.bad(format!("its connect response: {e}")))?;
+        let data = decode::<X224<X224Data<'_>>>(&frame)
+            .map_err(|_| self.bad("its connect response is not X.224"))?
+            .0;
+        let response = decode::<ConnectResponse>(&data.data)
+            .map_err(|e| self.bad(format!("its connect response: {e}")))?;
         let mut ids = self.read_response(response, client.requests().len())?;
 
-        let erect = McsMessage::ErectDomainRequest(ErectDomainPdu { sub_height: 0, sub_interval: 0 });
-        link.send(&encode(&X224(erect)).map_err(wrong)?).await.map_err(broken)?;
+        let erect = McsMessage::ErectDomainRequest(ErectDomainPdu {
+            sub_height: 0,
+            sub_interval: 0,
+        });
+        link.send(&encode(&X224(erect)).map_err(wrong)?)
+            .await
+            .map_err(broken)?;
         let attach = McsMessage::AttachUserRequest(AttachUserRequest);
-        link.send(&encode(&X224(attach)).map_err(wrong)?).await.map_err(broken)?;
+        link.send(&encode(&X224(attach)).map_err(wrong)?)
+            .await
+            .map_err(broken)?;
         ids.user = match self.message(&mut link).await? {
             McsMessage::AttachUserConfirm(confirm) if confirm.result == 0 => confirm.initiator_id,
             other => return Err(self.bad(format!("it does not attach the user: {other:?}"))),
         };
-        for channel_id in [ids.user, ids.io].into_iter().chain(ids.message).chain(ids.channels.iter().copied()) {
-            let join = McsMessage::ChannelJoinRequest(ChannelJoinRequest { initiator_id: ids.user, channel_id });
-            link.send(&encode(&X224(join)).map_err(wrong)?).await.map_err(broken)?;
+        for channel_id in [ids.user, ids.io]
+            .into_iter()
+            .chain(ids.message)
+            .chain(ids.channels.iter().copied())
+        {
+            let join = McsMessage::ChannelJoinRequest(ChannelJoinRequest {
+                initiator_id: ids.user,
+                channel_id,
+            });
+            link.send(&encode(&X224(join)).map_err(wrong)?)
+                .await
+                .map_err(broken)?;
             match self.message(&mut link).await? {
-                McsMessage::ChannelJoinConfirm(confirm) if confirm.result == 0 && confirm.channel_id == channel_id => {}
-                other => return Err(self.bad(format!("it does not join channel {channel_id}: {other:?}"))),
+                McsMessage::ChannelJoinConfirm(confirm)
+                    if confirm.result == 0 && confirm.channel_id == channel_id => {}
+                other => {
+                    return Err(
+                        self.bad(format!("it does not join channel {channel_id}: {other:?}"))
+                    );
+                }
             }
         }
 
         let info = info::rewrite(&client.client_info, &self.credentials).map_err(wrong)?;
-        let frame = Zeroizing::new(wire::send_data(Direction::In, ids.user, ids.io, &info).map_err(wrong)?);
+        let frame =
+            Zeroizing::new(wire::send_data(Direction::In, ids.user, ids.io, &info).map_err(wrong)?);
         link.send(&frame).await.map_err(broken)?;
         let mut blanked = info;
         info::blank(&mut blanked).map_err(wrong)?;
-        let client_info_record = wire::send_data(Direction::In, ids.user, ids.io, &blanked).map_err(wrong)?;
-        Ok(ConnectedTarget { link, ids, client_info_record, fingerprint })
+        let client_info_record =
+            wire::send_data(Direction::In, ids.user, ids.io, &blanked).map_err(wrong)?;
+        Ok(ConnectedTarget {
+            link,
+            ids,
+            client_info_record,
+            fingerprint,
+        })
     }
 
     fn read_response(&self, response: ConnectResponse, wanted: usize) -> Result<Ids, RdpError> {
@@ -232,21 +332,41 @@ impl Target {
         }
         let channels = blocks.network.channel_ids;
         if channels.len() != wanted {
-            return Err(self.bad(format!("it gives {} channels for {wanted} requested", channels.len())));
+            return Err(self.bad(format!(
+                "it gives {} channels for {wanted} requested",
+                channels.len()
+            )));
         }
-        let message = blocks.message_channel.map(|m| m.mcs_message_channel_id).filter(|id| *id != 0);
-        Ok(Ids { user: 0, io: blocks.network.io_channel, message, channels })
+        let message = blocks
+            .message_channel
+            .map(|m| m.mcs_message_channel_id)
+            .filter(|id| *id != 0);
+        Ok(Ids {
+            user: 0,
+            io: blocks.network.io_channel,
+            message,
+            channels,
+        })
     }
 
-    async fn message(&self, link: &mut Link<TlsStream<TcpStream>>) -> Result<McsMessage<'static>, RdpError> {
+    async fn message(
+        &self,
+        link: &mut Link<TlsStream<TcpStream>>,
+    ) -> Result<McsMessage<'static>, RdpError> {
         use ironrdp_core::IntoOwned as _;
         let frame = link.frame().await.map_err(|e| self.broken(&e))?;
-        let message = decode::<X224<McsMessage<'_>>>(&frame).map_err(|_| self.bad("its answer is not MCS"))?.0;
+        let message = decode::<X224<McsMessage<'_>>>(&frame)
+            .map_err(|_| self.bad("its answer is not MCS"))?
+            .0;
         Ok(message.into_owned())
     }
 
     /// Network level authentication by NTLM, with the target's credentials (MS-CSSP).
-    async fn credssp(&self, link: &mut Link<TlsStream<TcpStream>>, selected: SecurityProtocol) -> Result<(), RdpError> {
+    async fn credssp(
+        &self,
+        link: &mut Link<TlsStream<TcpStream>>,
+        selected: SecurityProtocol,
+    ) -> Result<(), RdpError> {
         const MAX_MESSAGE: usize = 64 * 1024;
         let denied = |why: String| RdpError::TargetLogon {
             address: self.address(),
@@ -274,25 +394,38 @@ impl Target {
             key,
             None,
         );
-        if let ironrdp_connector::Credentials::UsernamePassword { password, .. } = &mut credentials {
+        if let ironrdp_connector::Credentials::UsernamePassword { password, .. } = &mut credentials
+        {
             password.zeroize();
         }
         let (mut sequence, mut request) = begun.map_err(|e| denied(e.to_string()))?;
         let mut buffer = WriteBuf::new();
         loop {
             // NTLM needs nobody else, so the generator never suspends for the network.
-            let state = sequence.process_ts_request(request).resolve_to_result().map_err(|e| denied(e.to_string()))?;
+            let state = sequence
+                .process_ts_request(request)
+                .resolve_to_result()
+                .map_err(|e| denied(e.to_string()))?;
             buffer.clear();
-            let written = sequence.handle_process_result(state, &mut buffer).map_err(|e| denied(e.to_string()))?;
+            let written = sequence
+                .handle_process_result(state, &mut buffer)
+                .map_err(|e| denied(e.to_string()))?;
             if let Some(len) = written.size() {
-                link.send(&buffer[..len]).await.map_err(|e| self.broken(&e))?;
+                link.send(&buffer[..len])
+                    .await
+                    .map_err(|e| self.broken(&e))?;
             }
-            let Some(hint) = sequence.next_pdu_hint() else { return Ok(()) };
+            let Some(hint) = sequence.next_pdu_hint() else {
+                return Ok(());
+            };
             let answer = link
                 .read_by(|bytes| ts_request_len(hint, bytes), MAX_MESSAGE)
                 .await
                 .map_err(|e| denied(format!("{e} during network level authentication")))?;
-            match sequence.decode_server_message(&answer).map_err(|e| denied(e.to_string()))? {
+            match sequence
+                .decode_server_message(&answer)
+                .map_err(|e| denied(e.to_string()))?
+            {
                 Some(next) => request = next,
                 None => return Ok(()),
             }
@@ -301,7 +434,9 @@ impl Target {
 }
 
 fn ts_request_len(hint: &dyn PduHint, bytes: &[u8]) -> io::Result<Option<usize>> {
-    let found = hint.find_size(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+    let found = hint
+        .find_size(bytes)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
     Ok(found.map(|(_, len)| len))
 }
 

@@ -10,9 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use zeroize::Zeroizing;
 
@@ -57,8 +61,15 @@ impl FromStr for Fingerprint {
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-            *byte = nibble(pair[0]).zip(nibble(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(bad)?;
+            let nibble = |digit: u8| {
+                char::from(digit)
+                    .to_digit(16)
+                    .and_then(|n| u8::try_from(n).ok())
+            };
+            *byte = nibble(pair[0])
+                .zip(nibble(pair[1]))
+                .map(|(high, low)| high << 4 | low)
+                .ok_or_else(bad)?;
         }
         Ok(Self(bytes))
     }
@@ -72,7 +83,9 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("fingerprint", &self.fingerprint())
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,18 +95,34 @@ impl Identity {
         if !key.exists() {
             create(certificate, key)?;
         }
-        let fail = |path: &Path, why: String| RdpError::Identity { path: path.to_owned(), why };
-        let mode = fs::metadata(key).map_err(|e| fail(key, e.to_string()))?.permissions().mode();
+        let fail = |path: &Path, why: String| RdpError::Identity {
+            path: path.to_owned(),
+            why,
+        };
+        let mode = fs::metadata(key)
+            .map_err(|e| fail(key, e.to_string()))?
+            .permissions()
+            .mode();
         if mode & 0o077 != 0 {
-            return Err(fail(key, format!("others may read it (mode {:o}); run chmod 600 on it", mode & 0o777)));
+            return Err(fail(
+                key,
+                format!(
+                    "others may read it (mode {:o}); run chmod 600 on it",
+                    mode & 0o777
+                ),
+            ));
         }
         let pem = Zeroizing::new(fs::read(key).map_err(|e| fail(key, e.to_string()))?);
-        let secret = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| fail(key, format!("not a PEM private key: {e}")))?;
+        let secret = PrivateKeyDer::from_pem_slice(&pem)
+            .map_err(|e| fail(key, format!("not a PEM private key: {e}")))?;
         let missing = "; restore it, or delete the key to get a new identity";
         let pem = fs::read(certificate).map_err(|e| fail(certificate, format!("{e}{missing}")))?;
         let public = CertificateDer::from_pem_slice(&pem)
             .map_err(|e| fail(certificate, format!("not a PEM certificate: {e}")))?;
-        Ok(Self { certificate: public, key: secret })
+        Ok(Self {
+            certificate: public,
+            key: secret,
+        })
     }
 
     /// SHA-256 of the certificate, for users to compare.
@@ -110,17 +139,24 @@ impl Identity {
 }
 
 fn create(certificate: &Path, key: &Path) -> Result<(), RdpError> {
-    let fail = |path: &Path, why: String| RdpError::Identity { path: path.to_owned(), why };
+    let fail = |path: &Path, why: String| RdpError::Identity {
+        path: path.to_owned(),
+        why,
+    };
     let made = rcgen::generate_simple_self_signed(vec!["lucid-gateway".to_owned()])
         .map_err(|e| fail(certificate, format!("cannot be generated: {e}")))?;
     let secret = Zeroizing::new(made.signing_key.serialize_pem());
     // The key comes last: a crash in between leaves no key, so the next start makes both again.
-    write_atomically(certificate, made.cert.pem().as_bytes(), 0o644).map_err(|e| fail(certificate, e.to_string()))?;
+    write_atomically(certificate, made.cert.pem().as_bytes(), 0o644)
+        .map_err(|e| fail(certificate, e.to_string()))?;
     write_atomically(key, secret.as_bytes(), 0o600).map_err(|e| fail(key, e.to_string()))
 }
 
 fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(parent)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -128,7 +164,11 @@ fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()>
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -137,7 +177,9 @@ fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()>
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())).clone()
+    PROVIDER
+        .get_or_init(|| Arc::new(rustls::crypto::ring::default_provider()))
+        .clone()
 }
 
 /// How the target's certificate is checked.
@@ -167,7 +209,12 @@ impl Verifier {
             Trust::Pin(_) | Trust::AskFirstUse => None,
         };
         let algorithms = provider().signature_verification_algorithms;
-        Ok(Arc::new(Self { trust: trust.clone(), authorities, algorithms, shown: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            trust: trust.clone(),
+            authorities,
+            algorithms,
+            shown: OnceLock::new(),
+        }))
     }
 
     /// Fingerprint of the certificate the target showed, once it has.
@@ -192,7 +239,10 @@ fn authorities() -> Result<Arc<WebPkiServerVerifier>, RdpError> {
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        let why = found.errors.first().map_or_else(|| "none is installed".to_owned(), ToString::to_string);
+        let why = found
+            .errors
+            .first()
+            .map_or_else(|| "none is installed".to_owned(), ToString::to_string);
         return Err(RdpError::NoAuthorities(why));
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
@@ -212,9 +262,13 @@ impl ServerCertVerifier for Verifier {
         let shown = *self.shown.get_or_init(|| Fingerprint::of(end_entity));
         match (&self.trust, &self.authorities) {
             (Trust::Pin(pinned), _) if *pinned == shown => Ok(ServerCertVerified::assertion()),
-            (Trust::Authorities, Some(authorities)) => {
-                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
+            (Trust::Authorities, Some(authorities)) => authorities.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
             _ => Err(CertificateError::UnknownIssuer.into()),
         }
     }
@@ -228,12 +282,24 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let key = public_key(cert).ok_or(CertificateError::BadEncoding)?;
-        let candidates = self.algorithms.mapping.iter().filter(|(scheme, _)| *scheme == dss.scheme);
-        let valid = candidates.flat_map(|(_, algorithms)| algorithms.iter()).any(|algorithm| {
-            algorithm.public_key_alg_id().as_ref() == key.algorithm
-                && algorithm.verify_signature(key.bits, message, dss.signature()).is_ok()
-        });
-        if valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
+        let candidates = self
+            .algorithms
+            .mapping
+            .iter()
+            .filter(|(scheme, _)| *scheme == dss.scheme);
+        let valid = candidates
+            .flat_map(|(_, algorithms)| algorithms.iter())
+            .any(|algorithm| {
+                algorithm.public_key_alg_id().as_ref() == key.algorithm
+                    && algorithm
+                        .verify_signature(key.bits, message, dss.signature())
+                        .is_ok()
+            });
+        if valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
     }
 
     fn verify_tls13_signature(
@@ -243,7 +309,12 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let key = public_key(cert).ok_or(CertificateError::BadEncoding)?;
-        verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(key.info), dss, &self.algorithms)
+        verify_tls13_signature_with_raw_key(
+            message,
+            &SubjectPublicKeyInfoDer::from(key.info),
+            dss,
+            &self.algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -276,7 +347,11 @@ pub fn public_key(certificate: &[u8]) -> Option<PublicKey<'_>> {
     let (info, fields, _) = tlv(rest, 0x30)?;
     let (_, algorithm, rest) = tlv(fields, 0x30)?;
     let (_, bits, _) = tlv(rest, 0x03)?;
-    Some(PublicKey { info, algorithm, bits: bits.strip_prefix(&[0])? })
+    Some(PublicKey {
+        info,
+        algorithm,
+        bits: bits.strip_prefix(&[0])?,
+    })
 }
 
 /// One DER element with this tag: the whole of it, its content, and what follows.
@@ -312,14 +387,22 @@ mod tests {
     #[test]
     fn an_identity_is_made_once_with_a_private_key_file() {
         let dir = tempfile::tempdir().unwrap();
-        let (cert, key) = (dir.path().join("tls/gateway.crt"), dir.path().join("tls/gateway.key"));
+        let (cert, key) = (
+            dir.path().join("tls/gateway.crt"),
+            dir.path().join("tls/gateway.key"),
+        );
         let first = Identity::load_or_create(&cert, &key).unwrap();
-        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let second = Identity::load_or_create(&cert, &key).unwrap();
         assert_eq!(first.fingerprint(), second.fingerprint());
         first.server_config().unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-        let error = Identity::load_or_create(&cert, &key).unwrap_err().to_string();
+        let error = Identity::load_or_create(&cert, &key)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("chmod 600"), "{error}");
     }
 
@@ -328,7 +411,12 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(vec!["x".to_owned()]).unwrap();
         let key = public_key(made.cert.der()).unwrap();
         assert_eq!(key.bits.len(), 65, "an uncompressed P-256 point");
-        assert!(made.cert.der().windows(key.info.len()).any(|w| w == key.info));
+        assert!(
+            made.cert
+                .der()
+                .windows(key.info.len())
+                .any(|w| w == key.info)
+        );
     }
 
     proptest! {

@@ -46,10 +46,18 @@ pub(crate) fn u16_be(bytes: &[u8], at: usize) -> Option<u16> {
 ///
 /// Covers TPKT (first byte 3) and fast path (two low bits zero).
 pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-    let Some(&first) = bytes.first() else { return Ok(None) };
+    let Some(&first) = bytes.first() else {
+        return Ok(None);
+    };
     if first == TPKT_VERSION {
-        let Some(len) = u16_be(bytes, 2) else { return Ok(None) };
-        return if len < 7 { Err(Malformed("TPKT length below its own header")) } else { Ok(Some(len.into())) };
+        let Some(len) = u16_be(bytes, 2) else {
+            return Ok(None);
+        };
+        return if len < 7 {
+            Err(Malformed("TPKT length below its own header"))
+        } else {
+            Ok(Some(len.into()))
+        };
     }
     if first & 0b11 != 0 {
         return Err(Malformed("neither a TPKT nor a fast-path frame"));
@@ -59,7 +67,11 @@ pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         (Some(&a), Some(&b)) => (usize::from(a & 0x7F) << 8 | usize::from(b), 3),
         _ => return Ok(None),
     };
-    if len <= header { Err(Malformed("fast-path length below its own header")) } else { Ok(Some(len)) }
+    if len <= header {
+        Err(Malformed("fast-path length below its own header"))
+    } else {
+        Ok(Some(len))
+    }
 }
 
 /// Whether a whole frame is a fast-path one.
@@ -96,21 +108,35 @@ pub fn parse_mcs(frame: &[u8]) -> Result<Mcs, Malformed> {
     if frame.get(4..MCS_OFFSET) != Some(&X224_DATA) {
         return Err(Malformed("not an X.224 data TPDU"));
     }
-    let choice = *frame.get(MCS_OFFSET).ok_or(Malformed("empty X.224 data TPDU"))?;
+    let choice = *frame
+        .get(MCS_OFFSET)
+        .ok_or(Malformed("empty X.224 data TPDU"))?;
     match choice >> 2 {
         kind @ (25 | 26) => {
             let short = Malformed("MCS send-data header is cut short");
-            let initiator =
-                u16_be(frame, 8).ok_or(short)?.checked_add(USER_BASE).ok_or(Malformed("MCS user id overflows"))?;
+            let initiator = u16_be(frame, 8)
+                .ok_or(short)?
+                .checked_add(USER_BASE)
+                .ok_or(Malformed("MCS user id overflows"))?;
             let channel = u16_be(frame, 10).ok_or(short)?;
             let (len, at) = read_per_length(frame, 13).ok_or(short)?;
             if frame.len() != at + len {
                 return Err(Malformed("MCS user data does not fill its frame"));
             }
-            let header = SendData { initiator, channel, data: at..at + len };
-            Ok(if kind == 25 { Mcs::SendDataRequest(header) } else { Mcs::SendDataIndication(header) })
+            let header = SendData {
+                initiator,
+                channel,
+                data: at..at + len,
+            };
+            Ok(if kind == 25 {
+                Mcs::SendDataRequest(header)
+            } else {
+                Mcs::SendDataIndication(header)
+            })
         }
-        8 => Ok(Mcs::Disconnect((choice & 3) << 1 | frame.get(8).map_or(0, |b| b >> 7))),
+        8 => Ok(Mcs::Disconnect(
+            (choice & 3) << 1 | frame.get(8).map_or(0, |b| b >> 7),
+        )),
         other => Ok(Mcs::Other(other)),
     }
 }
@@ -127,7 +153,10 @@ fn read_per_length(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     if a & 0x80 == 0 {
         return Some((a.into(), at + 1));
     }
-    Some((usize::from(a & 0x7F) << 8 | usize::from(*bytes.get(at + 1)?), at + 2))
+    Some((
+        usize::from(a & 0x7F) << 8 | usize::from(*bytes.get(at + 1)?),
+        at + 2,
+    ))
 }
 
 pub(crate) fn per_length(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
@@ -163,15 +192,27 @@ impl std::fmt::Display for Direction {
 }
 
 /// Builds a send-data frame around `user_data`; fails only if it cannot fit a frame (16 bits).
-pub fn send_data(direction: Direction, initiator: u16, channel: u16, user_data: &[u8]) -> Result<Vec<u8>, Malformed> {
+pub fn send_data(
+    direction: Direction,
+    initiator: u16,
+    channel: u16,
+    user_data: &[u8],
+) -> Result<Vec<u8>, Malformed> {
     let too_long = Malformed("user data too long for one frame");
     let len = u16::try_from(user_data.len()).map_err(|_| too_long)?;
-    let total = len.checked_add(15).filter(|_| len < 0x8000).ok_or(too_long)?;
+    let total = len
+        .checked_add(15)
+        .filter(|_| len < 0x8000)
+        .ok_or(too_long)?;
     let mut frame = Vec::with_capacity(total.into());
     frame.extend_from_slice(&[TPKT_VERSION, 0]);
     frame.extend_from_slice(&total.to_be_bytes());
     frame.extend_from_slice(&X224_DATA);
-    frame.push(if direction == Direction::In { 25 << 2 } else { 26 << 2 });
+    frame.push(if direction == Direction::In {
+        25 << 2
+    } else {
+        26 << 2
+    });
     frame.extend_from_slice(&initiator.saturating_sub(USER_BASE).to_be_bytes());
     frame.extend_from_slice(&channel.to_be_bytes());
     frame.push(0x70);
@@ -180,26 +221,51 @@ pub fn send_data(direction: Direction, initiator: u16, channel: u16, user_data: 
     Ok(frame)
 }
 
-/// Builds the one-chunk frame of a small channel PDU.
+/// Bytes of a PDU in one chunk (`CHANNEL_CHUNK_LENGTH`).
+const CHUNK: usize = 1600;
+
+/// Builds the frames of a channel PDU, one a chunk. `flags` go on every chunk, beside first and last.
 pub fn channel_pdu(
     direction: Direction,
     initiator: u16,
     channel: u16,
     flags: u32,
     pdu: &[u8],
-) -> Result<Vec<u8>, Malformed> {
-    let len = u32::try_from(pdu.len()).map_err(|_| Malformed("channel PDU too long"))?;
-    let mut data = Vec::with_capacity(pdu.len() + 8);
-    data.extend_from_slice(&len.to_le_bytes());
-    data.extend_from_slice(&(flags | CHANNEL_FLAG_FIRST | CHANNEL_FLAG_LAST).to_le_bytes());
-    data.extend_from_slice(pdu);
-    send_data(direction, initiator, channel, &data)
+) -> Result<Vec<Vec<u8>>, Malformed> {
+    let total = u32::try_from(pdu.len()).map_err(|_| Malformed("channel PDU too long"))?;
+    let chunks = pdu.len().div_ceil(CHUNK).max(1);
+    (0..chunks)
+        .map(|index| {
+            let body = &pdu[index * CHUNK..pdu.len().min((index + 1) * CHUNK)];
+            let first = if index == 0 { CHANNEL_FLAG_FIRST } else { 0 };
+            let last = if index + 1 == chunks {
+                CHANNEL_FLAG_LAST
+            } else {
+                0
+            };
+            let mut data = Vec::with_capacity(body.len() + CHUNK_HEADER);
+            data.extend_from_slice(&total.to_le_bytes());
+            data.extend_from_slice(&(flags | first | last).to_le_bytes());
+            data.extend_from_slice(body);
+            send_data(direction, initiator, channel, &data)
+        })
+        .collect()
 }
 
 /// The frame that ends a session at the MCS layer (T.125 DisconnectProviderUltimatum).
 pub fn disconnect_frame(reason: u8) -> [u8; 9] {
     let [a, b, c] = X224_DATA;
-    [TPKT_VERSION, 0, 0, 9, a, b, c, 8 << 2 | (reason >> 1 & 3), reason << 7]
+    [
+        TPKT_VERSION,
+        0,
+        0,
+        9,
+        a,
+        b,
+        c,
+        8 << 2 | (reason >> 1 & 3),
+        reason << 7,
+    ]
 }
 
 /// Header of a static virtual channel chunk.
@@ -240,7 +306,11 @@ pub fn fast_path_updates(frame: &[u8]) -> Result<Vec<FastPathUpdate>, Malformed>
     if frame.first().is_none_or(|b| b & 0xC3 != 0) {
         return Err(Malformed("fast-path output with encryption flags"));
     }
-    let mut at = if frame.get(1).is_some_and(|b| b & 0x80 != 0) { 3 } else { 2 };
+    let mut at = if frame.get(1).is_some_and(|b| b & 0x80 != 0) {
+        3
+    } else {
+        2
+    };
     let mut updates = Vec::with_capacity(1);
     while at < frame.len() {
         let header = frame[at];
@@ -253,7 +323,12 @@ pub fn fast_path_updates(frame: &[u8]) -> Result<Vec<FastPathUpdate>, Malformed>
             return Err(cut);
         }
         at = data.end;
-        updates.push(FastPathUpdate { code: header & 0x0F, fragmentation: header >> 4 & 3, compressed, data });
+        updates.push(FastPathUpdate {
+            code: header & 0x0F,
+            fragmentation: header >> 4 & 3,
+            compressed,
+            data,
+        });
     }
     Ok(updates)
 }
@@ -267,22 +342,32 @@ mod tests {
     fn a_built_send_data_frame_reads_back() {
         let frame = send_data(Direction::Out, 1002, 1004, b"hello").unwrap();
         assert_eq!(frame_len(&frame), Ok(Some(frame.len())));
-        let Mcs::SendDataIndication(header) = parse_mcs(&frame).unwrap() else { panic!("wrong kind") };
-        assert_eq!((header.initiator, header.channel, &frame[header.data]), (1002, 1004, b"hello".as_slice()));
+        let Mcs::SendDataIndication(header) = parse_mcs(&frame).unwrap() else {
+            panic!("wrong kind")
+        };
+        assert_eq!(
+            (header.initiator, header.channel, &frame[header.data]),
+            (1002, 1004, b"hello".as_slice())
+        );
     }
 
     #[test]
     fn patched_ids_read_back() {
         let mut frame = send_data(Direction::In, 1002, 1004, b"x").unwrap();
         patch_ids(&mut frame, 1007, 1005);
-        let Mcs::SendDataRequest(header) = parse_mcs(&frame).unwrap() else { panic!("wrong kind") };
+        let Mcs::SendDataRequest(header) = parse_mcs(&frame).unwrap() else {
+            panic!("wrong kind")
+        };
         assert_eq!((header.initiator, header.channel), (1007, 1005));
     }
 
     #[test]
     fn a_disconnect_frame_carries_its_reason() {
         for reason in 0..5 {
-            assert_eq!(parse_mcs(&disconnect_frame(reason)), Ok(Mcs::Disconnect(reason)));
+            assert_eq!(
+                parse_mcs(&disconnect_frame(reason)),
+                Ok(Mcs::Disconnect(reason))
+            );
         }
     }
 
