@@ -1,0 +1,357 @@
+//! `lucid demo`: the whole way of a recording, with a real desktop and a real client, and nothing to configure.
+//!
+//! Everything lives in a temporary folder and under guards: when it is over, or is broken off, nothing is left running.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::BufReader,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use lucid_desktop::{Client, ClientOptions, Desktop, DesktopOptions};
+use lucid_format::{KeySource, Recording, SecretKeys, SessionId};
+use lucid_rdp::{Security, Target, Trust, info::Credentials};
+use lucid_recorder::{
+    Gateway, Home, Settings,
+    audit::AuditLog,
+    ticket::{self, MintRequest, Minted},
+    wall_clock_us,
+};
+use lucid_store::{SessionState, Store};
+use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::{
+    App,
+    cli::{DemoArgs, RangeArgs},
+    commands::{export, keys, replay, verify},
+    exit::{PROGRAM, exit},
+    recording::{self, OpenRecording},
+    ui::{Tone, size},
+};
+
+const USER: &str = "operator1";
+const TARGET: &str = "desk1";
+const NAME: &str = "demo";
+/// Seals the demonstration's key file; printed, because it protects nothing.
+const PASSPHRASE: &str = "lucid-demo";
+/// How long things that should take a second may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the demonstration.
+pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
+    let scratch = tempfile::Builder::new().prefix("lucid-demo-").tempdir().context("making a temporary folder")?;
+    let out = match &args.out {
+        Some(dir) => {
+            fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+            dir.clone()
+        }
+        None => scratch.path().to_owned(),
+    };
+    let files = Files::in_dir(&out);
+    files.refuse_to_overwrite()?;
+
+    let secret = SecretKeys::generate("auditor", &mut lucid_recorder::rng())?;
+    keys::create(&secret, PASSPHRASE, &out)?;
+    let home = Home::open(&scratch.path().join("home"))?;
+    let store = Store::open(home.store())?;
+
+    let step = Step::begin(app, "starting a desktop (xrdp, xorgxrdp, openbox)");
+    let mut options = DesktopOptions::new(scratch.path().join("desktop"));
+    options.startup = "xterm -geometry 64x14+380+330 -title activity -e top -d 1 &\n".to_owned();
+    let desktop = Desktop::start(&options).map_err(|e| exit(PROGRAM, e.to_string()))?;
+    step.done(format!("desktop on {}", desktop.addr()));
+
+    let gateway = RunningGateway::start(&home, &store, &secret, &desktop)?;
+    Step::begin(app, "").done(format!("gateway on {}, certificate SHA-256 {}", gateway.address, gateway.fingerprint));
+    let request = MintRequest {
+        user: USER.to_owned(),
+        target: TARGET.to_owned(),
+        valid_for_s: 600,
+        policy: app.settings.policy(),
+    };
+    let minted = ticket::mint(&home, &request, wall_clock_us())?;
+    let id = minted.ticket.session;
+    Step::begin(app, "").done(format!("session {id} minted, one-time password {}", minted.password.as_str()));
+
+    work(app, args, scratch.path(), &gateway, &minted, &files).map_err(|error| explain(error, &home))?;
+    let step = Step::begin(app, "sealing");
+    wait_for_seal(&store, id)?;
+    gateway.stop()?;
+    drop(desktop);
+    recording::write_atomically(&files.recording, |file| Ok(store.pack(id, file, &mut |_, _| {}).map(drop)?))?;
+    let bytes = fs::metadata(&files.recording)?.len();
+    step.done(format!("sealed {}: {}", files.recording.display(), size(bytes)));
+
+    let mut recording = open(&files.recording)?;
+    let proven = verify::check(app, &mut recording, Some(&secret))?;
+    app.ui.line("");
+    verify::print(app, &files.recording.display().to_string(), &recording, &proven);
+    app.ui.line("");
+    let keys = recording::keys(&recording, Some(&secret))?.context("the auditor's key opens the recording")?;
+    refuse_flipped_byte(app, &files.recording, scratch.path(), &keys)?;
+
+    let end = recording.manifest.manifest.duration_us;
+    let step = Step::begin(app, "replaying");
+    let last = RangeArgs { from: Some(end), until: None };
+    let still = export::export(app, &mut recording, &keys, &files.still, &last, 1)?;
+    step.done(format!("still {}: {still}", files.still.display()));
+    compare(app, &files)?;
+    let step = Step::begin(app, "exporting");
+    let all = RangeArgs { from: None, until: None };
+    let video = export::export(app, &mut recording, &keys, &files.video, &all, 10)?;
+    step.done(format!("video {}: {video}", files.video.display()));
+    if args.out.is_some() {
+        app.ui.line(format!(
+            "watch it: lucid replay {} --key {}   (passphrase {PASSPHRASE})",
+            files.recording.display(),
+            out.join("auditor.key").display()
+        ));
+    } else {
+        app.ui.note("nothing was kept and nothing is left running; --out DIR keeps recording, key, still and video");
+    }
+    if args.replay { serve(app, &files.recording, &secret, &recording) } else { Ok(()) }
+}
+
+/// What the demonstration writes.
+struct Files {
+    recording: PathBuf,
+    still: PathBuf,
+    video: PathBuf,
+    /// What the client itself saw last.
+    seen: PathBuf,
+}
+
+impl Files {
+    fn in_dir(dir: &Path) -> Self {
+        let file = |ending: &str| dir.join(format!("{NAME}{ending}"));
+        Self { recording: file(".lucid"), still: file(".png"), video: file(".mp4"), seen: file("-client.png") }
+    }
+
+    fn refuse_to_overwrite(&self) -> Result<()> {
+        for path in [&self.recording, &self.still, &self.video, &self.seen] {
+            if path.exists() {
+                bail!("{} is there already: give another --out", path.display());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line of progress: a spinner while it lasts, a tick when it is done.
+struct Step<'a> {
+    app: &'a App,
+    spinner: ProgressBar,
+}
+
+impl<'a> Step<'a> {
+    fn begin(app: &'a App, what: &str) -> Self {
+        Self { app, spinner: app.ui.spinner(what) }
+    }
+
+    fn say(&self, what: String) {
+        self.spinner.set_message(what);
+    }
+
+    fn done(self, what: impl std::fmt::Display) {
+        self.spinner.finish_and_clear();
+        self.app.ui.line(format!("{} {what}", self.app.ui.paint(Tone::Good, "✓")));
+    }
+}
+
+/// A gateway on a free port, in this process.
+struct RunningGateway {
+    address: std::net::SocketAddr,
+    fingerprint: lucid_rdp::Fingerprint,
+    stop: oneshot::Sender<()>,
+    runtime: tokio::runtime::Runtime,
+    task: tokio::task::JoinHandle<Result<(), lucid_recorder::RecorderError>>,
+}
+
+impl RunningGateway {
+    fn start(home: &Home, store: &Store, auditor: &SecretKeys, desktop: &Desktop) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let mut target = Target {
+            host: desktop.addr().ip().to_string(),
+            port: desktop.addr().port(),
+            credentials: Credentials {
+                username: desktop.user().to_owned(),
+                domain: String::new(),
+                password: desktop.password().to_owned().into(),
+            },
+            security: Security::Auto,
+            trust: Trust::AskFirstUse,
+            timeout: PATIENCE,
+        };
+        // This process started the desktop a second ago, so it may vouch for its certificate.
+        target.trust = Trust::Pin(runtime.block_on(target.show_certificate())?);
+        let settings = Settings {
+            max_sessions: 1,
+            max_chunk: lucid_format::DEFAULT_CHUNK_PLAINTEXT,
+            policy_timeout: Duration::from_secs(300),
+            recipients: vec![auditor.public()],
+            targets: BTreeMap::from([(TARGET.to_owned(), target)]),
+        };
+        let gateway = Arc::new(Gateway::new(home.clone(), store.clone(), settings)?);
+        let fingerprint = gateway.fingerprint();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = runtime.spawn(gateway.run(listener, async { stopped.await.unwrap_or_default() }));
+        Ok(Self { address, fingerprint, stop, runtime, task })
+    }
+
+    fn stop(self) -> Result<()> {
+        // The receiver is gone only if the gateway has stopped by itself, which joining tells.
+        let _ = self.stop.send(());
+        self.runtime.block_on(self.task).context("the gateway crashed")?.context("the gateway failed")
+    }
+}
+
+/// Logs in, types and moves windows, and keeps what the client saw last.
+fn work(
+    app: &App,
+    args: &DemoArgs,
+    scratch: &Path,
+    gateway: &RunningGateway,
+    minted: &Minted,
+    files: &Files,
+) -> Result<()> {
+    let fault = |e: lucid_desktop::DesktopError| exit(PROGRAM, e.to_string());
+    let step = Step::begin(app, "logging in (xfreerdp)");
+    let options = ClientOptions::new(scratch.join("client"), gateway.address, USER, minted.password.as_str());
+    let mut client = Client::connect(&options).map_err(fault)?;
+    client.wait_for_picture(PATIENCE).map_err(fault)?;
+    step.done("logged in with the one-time password; the target's own was never seen by the client");
+
+    let step = Step::begin(app, "recording");
+    let begin = Instant::now();
+    let length = Duration::from_secs(args.seconds);
+    client.mouse_click(300, 200).map_err(fault)?;
+    let lines = [
+        "echo everything on this screen is being recorded\n",
+        "ls --color /usr | head -n 12\n",
+        "for i in $(seq 40); do echo line $i of a longer listing; done\n",
+        "date; id -un\n",
+    ];
+    let mut round = 0u16;
+    while begin.elapsed() < length {
+        let at = begin.elapsed().as_secs();
+        step.say(format!("recording {at} of {} s: typing", args.seconds));
+        client.mouse_click(300, 200).map_err(fault)?;
+        client.type_text(lines[usize::from(round) % lines.len()]).map_err(fault)?;
+        step.say(format!("recording {at} of {} s: moving a window", args.seconds));
+        // The title bar of the second window; each round leaves it elsewhere.
+        let (from, to) = if round.is_multiple_of(2) { ((560, 340), (500, 420)) } else { ((500, 420), (560, 340)) };
+        client.mouse_drag(from, to).map_err(fault)?;
+        std::thread::sleep(Duration::from_millis(700));
+        round += 1;
+    }
+    // The second window shows the time: ended, the last picture stands still.
+    client.mouse_click(560, 480).map_err(fault)?;
+    client.type_text("q").map_err(fault)?;
+    std::thread::sleep(Duration::from_millis(1500));
+    client.screenshot(&files.seen).map_err(fault)?;
+    client.disconnect().map_err(fault)?;
+    step.done(format!("recorded {} s of typing and moving windows", begin.elapsed().as_secs()));
+    Ok(())
+}
+
+/// Adds what the gateway has to say to what the client saw.
+fn explain(error: anyhow::Error, home: &Home) -> anyhow::Error {
+    let said = AuditLog::at(home.audit()).read().ok().and_then(|entries| entries.last().cloned());
+    match said {
+        Some(entry) => error.context(format!("the gateway says: {}, {}", entry.event, entry.detail)),
+        None => error,
+    }
+}
+
+fn wait_for_seal(store: &Store, id: SessionId) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !matches!(store.session(id)?.summary.state, SessionState::Closed | SessionState::Cut) {
+        if Instant::now() > deadline {
+            bail!("the session was not sealed within {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<OpenRecording> {
+    Ok(Recording::open(BufReader::new(fs::File::open(path)?))?)
+}
+
+/// Flips one bit in the middle of a copy, and shows that verification says so.
+fn refuse_flipped_byte(app: &App, original: &Path, scratch: &Path, keys: &KeySource) -> Result<()> {
+    let mut bytes = fs::read(original)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let copy = scratch.join("flipped.lucid");
+    fs::write(&copy, bytes)?;
+    let options = lucid_format::VerifyOptions { keys: Some(keys), progress: None };
+    let verdict = open(&copy).and_then(|mut r| Ok(lucid_format::verify(&mut r, options)?));
+    match verdict {
+        Err(refusal) => {
+            let text = format!("a copy with one bit flipped at byte {middle} is refused: {refusal}");
+            app.ui.line(format!("{} {text}", app.ui.paint(Tone::Good, "✓")));
+            Ok(())
+        }
+        Ok(_) => bail!("a copy with one bit flipped at byte {middle} was accepted: this is a fault of Lucid"),
+    }
+}
+
+/// Compares the replayed last frame with what the client itself saw.
+fn compare(app: &App, files: &Files) -> Result<()> {
+    let (replayed, seen) = (read_png(&files.still)?, read_png(&files.seen)?);
+    let rows = replayed.pixels.chunks_exact(replayed.width * 3);
+    let different: usize = rows
+        .zip(seen.pixels.chunks_exact(seen.width * 3))
+        .map(|(a, b)| a.chunks_exact(3).zip(b.chunks_exact(3)).filter(|(a, b)| a != b).count())
+        .sum();
+    let total = replayed.pixels.len() / 3;
+    app.ui.line(format!(
+        "{} the replayed last frame and the client's own screenshot differ in {different} of {total} pixels (the pointer)",
+        app.ui.paint(Tone::Good, "✓")
+    ));
+    Ok(())
+}
+
+struct Picture {
+    width: usize,
+    pixels: Vec<u8>,
+}
+
+fn read_png(path: &Path) -> Result<Picture> {
+    let mut decoder = png::Decoder::new(BufReader::new(fs::File::open(path)?));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info()?;
+    let mut buffer = vec![0; reader.output_buffer_size().context("the picture is too large")?];
+    let info = reader.next_frame(&mut buffer)?;
+    let channels = info.color_type.samples();
+    let rgb = |pixel: &[u8]| match *pixel {
+        [grey] | [grey, _] => [grey; 3],
+        [r, g, b] | [r, g, b, _] => [r, g, b],
+        _ => [0; 3],
+    };
+    let pixels = buffer[..info.buffer_size()].chunks_exact(channels).flat_map(rgb).collect();
+    Ok(Picture { width: usize::try_from(info.width)?, pixels })
+}
+
+fn serve(app: &App, path: &Path, secret: &SecretKeys, recording: &OpenRecording) -> Result<()> {
+    let wraps = recording.wraps.as_deref().unwrap_or_default();
+    let seed = lucid_format::open_wraps(wraps, recording.head.ticket.session, secret)?;
+    let file = fs::File::open(path)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (listener, served) = replay::listen(file, 0).await?;
+        app.ui.line(format!("player at {} (Ctrl-C ends)", served.url(&seed)));
+        tokio::select! {
+            served = replay::serve(listener, served) => served,
+            stopped = tokio::signal::ctrl_c() => stopped.context("waiting for Ctrl-C"),
+        }
+    })
+}

@@ -1,0 +1,81 @@
+//! Exit codes. Scripts rely on them: a code never changes its meaning. `docs/cli.md` lists them for people.
+
+use std::fmt;
+
+use lucid_format::{ErrorKind, FormatError};
+use lucid_recorder::RecorderError;
+
+/// Anything not named below.
+pub const FAILURE: u8 = 1;
+/// The command line or a configuration value is wrong (also what clap exits with).
+pub const USAGE: u8 = 2;
+/// A file or session is not there, or the disk or network failed.
+pub const NOT_FOUND: u8 = 3;
+/// The recording ends too early.
+pub const TRUNCATED: u8 = 10;
+/// Something was changed, reordered, dropped or signed by another key.
+pub const TAMPERED: u8 = 11;
+/// Not a recording, or one that breaks the format's rules or bounds.
+pub const MALFORMED: u8 = 12;
+/// Written by a newer Lucid.
+pub const VERSION: u8 = 13;
+/// A key is needed and none was there.
+pub const NO_KEY: u8 = 14;
+/// The key does not fit.
+pub const WRONG_KEY: u8 = 15;
+/// All that is there is sound, but the session was cut: it has no proper end.
+pub const CUT: u8 = 16;
+/// The store has damage.
+pub const DAMAGED: u8 = 17;
+/// A program that Lucid calls (ffmpeg, xrdp, …) is missing or failed.
+pub const PROGRAM: u8 = 20;
+
+/// An error with an exit code of its own.
+#[derive(Debug)]
+pub struct Exit {
+    /// The code.
+    pub code: u8,
+    /// What to tell the person.
+    pub message: String,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+/// An error that exits with `code`.
+pub fn exit(code: u8, message: impl Into<String>) -> anyhow::Error {
+    Exit { code, message: message.into() }.into()
+}
+
+/// The code of an error.
+pub fn code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(exit) = cause.downcast_ref::<Exit>() {
+            return exit.code;
+        }
+        let format = cause.downcast_ref::<FormatError>().or(match cause.downcast_ref::<RecorderError>() {
+            Some(RecorderError::Format(e)) => Some(e),
+            _ => None,
+        });
+        if let Some(error) = format {
+            return match error.kind() {
+                ErrorKind::Truncated => TRUNCATED,
+                ErrorKind::Tampered => TAMPERED,
+                ErrorKind::Malformed => MALFORMED,
+                ErrorKind::Version => VERSION,
+                ErrorKind::NoKey => NO_KEY,
+                ErrorKind::WrongKey => WRONG_KEY,
+                ErrorKind::Io => NOT_FOUND,
+            };
+        }
+        if cause.is::<std::io::Error>() {
+            return NOT_FOUND;
+        }
+    }
+    FAILURE
+}

@@ -1,0 +1,132 @@
+//! The audit log: who was let in, who was not, and what was opened, one JSON object a line.
+//!
+//! Each line names the BLAKE3 of the line before, so lines cannot be changed or dropped in the middle unnoticed. The
+//! gateway and the command line both append, under a file lock.
+
+use std::{
+    fs,
+    io::{self, BufRead, Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::RecorderError;
+
+const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// Longest line that is read back.
+const MAX_LINE: u64 = 16 << 10;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Wall clock, µs since the Unix epoch.
+    pub time_us: u64,
+    /// What happened: `session-minted`, `client-refused`, `session-started`, …
+    pub event: String,
+    /// The session, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The user, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The client's address, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Why, or what exactly.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// BLAKE3 of the line before, in hex; zeros in the first.
+    pub prev: String,
+}
+
+/// The log at one path.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    path: PathBuf,
+}
+
+impl AuditLog {
+    /// The log at `path`; the file is made by the first line.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Appends a line and syncs it. `prev` is filled in.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append(&self, mut entry: AuditEntry) -> Result<(), RecorderError> {
+        let fault = |e: io::Error| RecorderError::io("writing", &self.path, e);
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)
+            .map_err(fault)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|e| fault(e.into()))?;
+        entry.prev = last_line(&mut file).map_err(fault)?.map_or_else(|| FIRST.to_owned(), |line| link(&line));
+        let mut line = serde_json::to_string(&entry).map_err(|e| fault(e.into()))?;
+        line.push('\n');
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(fault)
+    }
+
+    /// Reads the log and checks its chain.
+    ///
+    /// # Errors
+    /// [`RecorderError::Audit`] with the line that does not follow.
+    pub fn read(&self) -> Result<Vec<AuditEntry>, RecorderError> {
+        let file = match fs::File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(RecorderError::io("reading", &self.path, e)),
+        };
+        let mut reader = io::BufReader::new(file);
+        let (mut entries, mut prev) = (Vec::new(), FIRST.to_owned());
+        loop {
+            let mut line = String::new();
+            let number = entries.len() + 1;
+            let read = reader.by_ref().take(MAX_LINE).read_line(&mut line);
+            if read.map_err(|e| RecorderError::io("reading", &self.path, e))? == 0 {
+                return Ok(entries);
+            }
+            let entry: AuditEntry =
+                serde_json::from_str(&line).map_err(|e| changed(&self.path, number, e.to_string()))?;
+            if entry.prev != prev {
+                return Err(changed(&self.path, number, "it does not name the line before".into()));
+            }
+            prev = link(line.trim_end_matches('\n'));
+            entries.push(entry);
+        }
+    }
+}
+
+fn changed(path: &Path, line: usize, why: String) -> RecorderError {
+    RecorderError::Audit { path: path.to_owned(), line, why }
+}
+
+fn link(line: &str) -> String {
+    blake3::hash(line.as_bytes()).to_hex().to_string()
+}
+
+/// The last whole line. A line torn by a power cut is ended first, so that it cannot swallow the next one; the chain then
+/// shows it.
+fn last_line(file: &mut fs::File) -> io::Result<Option<String>> {
+    let len = file.seek(io::SeekFrom::End(0))?;
+    if len == 0 {
+        return Ok(None);
+    }
+    file.seek(io::SeekFrom::Start(len.saturating_sub(MAX_LINE)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    if tail.last() != Some(&b'\n') {
+        file.write_all(b"\n")?;
+        tail.push(b'\n');
+    }
+    tail.pop();
+    let begin = tail.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    Ok(Some(String::from_utf8_lossy(&tail[begin..]).into_owned()))
+}
