@@ -13,6 +13,9 @@ use crate::{
 /// Most bytes a fast-path update may have when its fragments are put together.
 pub const MAX_UPDATE: usize = 16 << 20;
 
+/// First byte of a TPKT header (RFC 1006): a slow-path frame.
+const TPKT: u8 = 3;
+
 /// What one record changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Change {
@@ -102,6 +105,11 @@ impl Decoder {
     /// What could not be drawn exactly, and why.
     pub fn apply(&mut self, stream: Stream, payload: &[u8]) -> Result<Change, PlayerError> {
         match stream {
+            // Before the desktop says its size it cannot draw: what its I/O channel carries then is licensing, whose
+            // headers are not those of a share.
+            Stream::PduOut if self.screen.pixels().is_empty() && payload.first() == Some(&TPKT) => {
+                Ok(Change::NOTHING)
+            }
             Stream::PduOut => self.frame(payload),
             // A client may send what only its desktop understands. The frame is kept as it is; the picture does not need it.
             Stream::Input => Ok(self.input(&input::decode(payload).unwrap_or_default())),
