@@ -8,9 +8,16 @@ use crate::ui::parse_clock;
 
 /// Records remote-desktop sessions so that nobody can change them unnoticed.
 #[derive(Debug, Parser)]
-#[command(name = "lucid", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 3 not there · 10 cut short · 11 changed · \
-    12 malformed · 13 newer version · 14 no key · 15 wrong key · 16 sound but cut · 17 store damaged · 20 a helper program failed")]
+#[command(
+    name = "lucid",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 3 not there · 10 cut short · 11 changed · \
+    12 malformed · 13 newer version · 14 no key · 15 wrong key · 16 sound but cut · 17 store damaged · 20 a helper program failed"
+)]
 pub struct Cli {
     /// Folder with keys, tickets and recordings [default: ~/.lucid]
     #[arg(long, global = true, env = "LUCID_HOME", value_hint = ValueHint::DirPath)]

@@ -1,11 +1,17 @@
 //! The configuration: `lucid.toml`, then `LUCID_SECTION_KEY`, then flags (requirement L13). `configs/lucid.toml` documents
 //! every value, and a test reads it.
 
-use std::{path::{Path, PathBuf}, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 use lucid_format::{DEFAULT_CHUNK_PLAINTEXT, MAX_CHUNK_PLAINTEXT};
-use lucid_service::{config::{self, ConfigFile, Faults, Loaded, Sources}, logs};
+use lucid_service::{
+    config::{self, ConfigFile, Faults, Loaded, Sources},
+    logs,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{USAGE, exit};
@@ -81,19 +87,28 @@ impl Default for GatewaySettings {
 
 impl Default for ChunkSettings {
     fn default() -> Self {
-        Self { max_bytes: DEFAULT_CHUNK_PLAINTEXT }
+        Self {
+            max_bytes: DEFAULT_CHUNK_PLAINTEXT,
+        }
     }
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { max_bytes: 0, min_free: 32 << 20, max_age_days: 0 }
+        Self {
+            max_bytes: 0,
+            min_free: 32 << 20,
+            max_age_days: 0,
+        }
     }
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { format: logs::Format::Text, level: "info".to_owned() }
+        Self {
+            format: logs::Format::Text,
+            level: "info".to_owned(),
+        }
     }
 }
 
@@ -101,38 +116,73 @@ impl Settings {
     /// The store's limits.
     pub fn store_options(&self) -> lucid_store::Options {
         let max_bytes = (self.store.max_bytes > 0).then_some(self.store.max_bytes);
-        let limits = lucid_store::Limits { max_bytes, min_free: self.store.min_free };
-        lucid_store::Options { limits, ..lucid_store::Options::default() }
+        let limits = lucid_store::Limits {
+            max_bytes,
+            min_free: self.store.min_free,
+        };
+        lucid_store::Options {
+            limits,
+            ..lucid_store::Options::default()
+        }
     }
 
     /// Age at which recordings may go.
     pub fn max_age(&self) -> Option<Duration> {
-        (self.store.max_age_days > 0).then(|| Duration::from_secs(u64::from(self.store.max_age_days) * 86_400))
+        (self.store.max_age_days > 0)
+            .then(|| Duration::from_secs(u64::from(self.store.max_age_days) * 86_400))
     }
 
     /// The channel policy in words; tickets carry its hash.
     pub fn policy(&self) -> String {
-        format!("every channel closed; an operator may open one for at most {} ms", self.gateway.policy_timeout_ms)
+        format!(
+            "every channel closed; an operator may open one for at most {} ms",
+            self.gateway.policy_timeout_ms
+        )
     }
 
     fn check(&self, faults: &mut Faults) {
         let gateway = &self.gateway;
-        if !gateway.listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-            faults.add("gateway.listen", format!("'{}' is not ADDRESS:PORT, such as 127.0.0.1:3389", gateway.listen));
+        if !gateway
+            .listen
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        {
+            faults.add(
+                "gateway.listen",
+                format!(
+                    "'{}' is not ADDRESS:PORT, such as 127.0.0.1:3389",
+                    gateway.listen
+                ),
+            );
         }
         if !(1..=10_000).contains(&gateway.max_sessions) {
-            faults.add("gateway.max_sessions", format!("{} is not 1 to 10000", gateway.max_sessions));
+            faults.add(
+                "gateway.max_sessions",
+                format!("{} is not 1 to 10000", gateway.max_sessions),
+            );
         }
         for path in gateway.recipients.iter().filter(|p| !p.is_file()) {
-            faults.add("gateway.recipients", format!("there is no file {}: 'lucid keys new' makes one", path.display()));
+            faults.add(
+                "gateway.recipients",
+                format!(
+                    "there is no file {}: 'lucid keys new' makes one",
+                    path.display()
+                ),
+            );
         }
         if !(1_000..=86_400_000).contains(&gateway.policy_timeout_ms) {
             let bounds = "1000 (a second) to 86400000 (a day)";
-            faults.add("gateway.policy_timeout_ms", format!("{} is not {bounds}", gateway.policy_timeout_ms));
+            faults.add(
+                "gateway.policy_timeout_ms",
+                format!("{} is not {bounds}", gateway.policy_timeout_ms),
+            );
         }
         if !(64 << 10..=MAX_CHUNK_PLAINTEXT).contains(&self.chunk.max_bytes) {
             let bounds = format!("65536 to {MAX_CHUNK_PLAINTEXT}");
-            faults.add("chunk.max_bytes", format!("{} is not {bounds}", self.chunk.max_bytes));
+            faults.add(
+                "chunk.max_bytes",
+                format!("{} is not {bounds}", self.chunk.max_bytes),
+            );
         }
     }
 }
@@ -154,17 +204,34 @@ mod tests {
     #[test]
     fn the_documented_example_is_the_default_configuration() {
         let text = include_str!("../../../configs/lucid.toml").to_owned();
-        let sources = Sources { file: Some(("lucid.toml".into(), text)), ..Sources::default() };
+        let sources = Sources {
+            file: Some(("lucid.toml".into(), text)),
+            ..Sources::default()
+        };
         let loaded = config::load(sources, Settings::check).unwrap();
         assert_eq!(loaded.value, Settings::default());
     }
 
     #[test]
     fn every_fault_is_reported_at_once() {
-        let text = "[gateway]\nlisten = \"nowhere\"\nmax_sessions = 0\ntypo = 1\n[chunk]\nmax_bytes = 1\n".to_owned();
-        let sources = Sources { file: Some(("lucid.toml".into(), text)), ..Sources::default() };
-        let faults = config::load(sources, Settings::check).unwrap_err().to_string();
-        for part in ["4 faults", "gateway.listen", "gateway.max_sessions", "typo", "chunk.max_bytes", "lucid.toml line 2"] {
+        let text =
+            "[gateway]\nlisten = \"nowhere\"\nmax_sessions = 0\ntypo = 1\n[chunk]\nmax_bytes = 1\n"
+                .to_owned();
+        let sources = Sources {
+            file: Some(("lucid.toml".into(), text)),
+            ..Sources::default()
+        };
+        let faults = config::load(sources, Settings::check)
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "4 faults",
+            "gateway.listen",
+            "gateway.max_sessions",
+            "typo",
+            "chunk.max_bytes",
+            "lucid.toml line 2",
+        ] {
             assert!(faults.contains(part), "{part} is not in: {faults}");
         }
     }

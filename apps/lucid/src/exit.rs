@@ -49,7 +49,11 @@ impl std::error::Error for Exit {}
 
 /// An error that exits with `code`.
 pub fn exit(code: u8, message: impl Into<String>) -> anyhow::Error {
-    Exit { code, message: message.into() }.into()
+    Exit {
+        code,
+        message: message.into(),
+    }
+    .into()
 }
 
 /// The code of an error.
@@ -58,10 +62,13 @@ pub fn code(error: &anyhow::Error) -> u8 {
         if let Some(exit) = cause.downcast_ref::<Exit>() {
             return exit.code;
         }
-        let format = cause.downcast_ref::<FormatError>().or(match cause.downcast_ref::<RecorderError>() {
-            Some(RecorderError::Format(e)) => Some(e),
-            _ => None,
-        });
+        let format =
+            cause
+                .downcast_ref::<FormatError>()
+                .or(match cause.downcast_ref::<RecorderError>() {
+                    Some(RecorderError::Format(e)) => Some(e),
+                    _ => None,
+                });
         if let Some(error) = format {
             return match error.kind() {
                 ErrorKind::Truncated => TRUNCATED,

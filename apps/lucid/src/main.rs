@@ -2,7 +2,10 @@
 //!
 //! Start reading at [`cli`] (what can be asked) and [`run`] (who answers).
 
-#![expect(unreachable_pub, reason = "a binary has no reader outside: pub means the other modules")]
+#![expect(
+    unreachable_pub,
+    reason = "a binary has no reader outside: pub means the other modules"
+)]
 
 mod cli;
 mod commands;
@@ -42,7 +45,10 @@ impl App {
 
     /// The chunk store, with the configured limits.
     pub fn store(&self) -> Result<Store> {
-        Ok(Store::open_with(self.home()?.store(), self.settings.store_options())?)
+        Ok(Store::open_with(
+            self.home()?.store(),
+            self.settings.store_options(),
+        )?)
     }
 }
 
@@ -59,11 +65,17 @@ fn main() -> ExitCode {
 }
 
 /// Says what went wrong on one line; as JSON where JSON was asked for.
-#[expect(clippy::print_stderr, reason = "this is where the program says what went wrong")]
+#[expect(
+    clippy::print_stderr,
+    reason = "this is where the program says what went wrong"
+)]
 fn report(ui: Ui, error: &anyhow::Error) {
     let text = format!("{error:#}");
     if ui.json {
-        eprintln!("{}", serde_json::json!({ "error": text, "code": exit::code(error) }));
+        eprintln!(
+            "{}",
+            serde_json::json!({ "error": text, "code": exit::code(error) })
+        );
     } else {
         eprintln!("{} {text}", ui.paint(Tone::Bad, "error:"));
     }
@@ -72,7 +84,8 @@ fn report(ui: Ui, error: &anyhow::Error) {
 fn run(cli: Cli, ui: Ui) -> Result<u8> {
     let home = match cli.home {
         Some(home) => home,
-        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set: give --home")?).join(".lucid"),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set: give --home")?)
+            .join(".lucid"),
     };
     match &cli.command {
         Command::Completions { shell } => return commands::shell::completions(*shell).map(|()| 0),
@@ -83,7 +96,11 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
     if let Command::Config(command) = &cli.command {
         return commands::config::run(ui, command, &loaded).map(|()| 0);
     }
-    let app = App { ui, settings: loaded.value, home };
+    let app = App {
+        ui,
+        settings: loaded.value,
+        home,
+    };
     match cli.command {
         Command::Demo(args) => commands::demo::run(&app, &args).map(|()| 0),
         Command::Keys(command) => commands::keys::run(&app, &command).map(|()| 0),

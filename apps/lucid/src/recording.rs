@@ -10,7 +10,10 @@ use anyhow::{Context, Result};
 use lucid_format::{KeySource, Recording, SecretKeys, SessionId, open_wraps};
 use lucid_store::Store;
 
-use crate::{App, exit::{NOT_FOUND, NO_KEY, exit}};
+use crate::{
+    App,
+    exit::{NO_KEY, NOT_FOUND, exit},
+};
 
 /// A recording that is a file: given as one, or packed from the store.
 pub type OpenRecording = Recording<BufReader<File>>;
@@ -28,10 +31,14 @@ pub fn file(app: &App, name: &str) -> Result<File> {
         return File::open(path).with_context(|| format!("opening {name}"));
     }
     let Ok(id) = name.parse::<SessionId>() else {
-        return Err(exit(NOT_FOUND, format!("there is no file '{name}', and it is no session id")));
+        return Err(exit(
+            NOT_FOUND,
+            format!("there is no file '{name}', and it is no session id"),
+        ));
     };
     let store = app.store()?;
-    let temporary = tempfile::tempfile_in(store.root()).context("making a temporary file in the store")?;
+    let temporary =
+        tempfile::tempfile_in(store.root()).context("making a temporary file in the store")?;
     let mut packed = pack(app, &store, id, temporary)?;
     packed.rewind()?;
     Ok(packed)
@@ -54,11 +61,13 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    let mut temporary =
-        tempfile::NamedTempFile::new_in(&folder).with_context(|| format!("writing into {}", folder.display()))?;
+    let mut temporary = tempfile::NamedTempFile::new_in(&folder)
+        .with_context(|| format!("writing into {}", folder.display()))?;
     write(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
-    temporary.persist(path).with_context(|| format!("writing {}", path.display()))?;
+    temporary
+        .persist(path)
+        .with_context(|| format!("writing {}", path.display()))?;
     Ok(())
 }
 
@@ -68,9 +77,16 @@ pub fn keys<R>(recording: &Recording<R>, secret: Option<&SecretKeys>) -> Result<
     if let Some(disclosed) = &recording.disclosed {
         return Ok(Some(disclosed.source()));
     }
-    let Some(secret) = secret else { return Ok(None) };
+    let Some(secret) = secret else {
+        return Ok(None);
+    };
     let Some(wraps) = &recording.wraps else {
-        return Err(exit(NO_KEY, format!("the keys of session {session} were destroyed: it verifies, and nobody can open it")));
+        return Err(exit(
+            NO_KEY,
+            format!(
+                "the keys of session {session} were destroyed: it verifies, and nobody can open it"
+            ),
+        ));
     };
     Ok(Some(open_wraps(wraps, session, secret)?.keys(session)))
 }

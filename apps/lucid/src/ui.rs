@@ -32,7 +32,11 @@ impl Ui {
     /// Looks at the terminal and the environment.
     pub fn new(json: bool, quiet: bool) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { json, quiet, colour: std::io::stdout().is_terminal() && !no_color && !json }
+        Self {
+            json,
+            quiet,
+            colour: std::io::stdout().is_terminal() && !no_color && !json,
+        }
     }
 
     /// Prints a line of the result.
@@ -66,12 +70,20 @@ impl Ui {
             Tone::Strong => "1",
             Tone::Faint => "2",
         };
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_string()
+        }
     }
 
     /// A bar for `total` bytes of work, on standard error; nothing when nobody watches.
     pub fn bytes_bar(self, what: &str, total: u64) -> ProgressBar {
-        self.bar(what, total, "{msg:>10} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+        self.bar(
+            what,
+            total,
+            "{msg:>10} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        )
     }
 
     /// A bar for `total` steps.
@@ -88,7 +100,11 @@ impl Ui {
 
     fn bar(self, what: &str, total: u64, template: &str) -> ProgressBar {
         let hidden = self.quiet || self.json || !std::io::stderr().is_terminal();
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if hidden {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what.to_owned());
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸ "));
@@ -101,12 +117,19 @@ impl Ui {
 pub fn table(ui: Ui, headings: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..headings.len())
         .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
             cells.chain([headings[column].len()]).max().unwrap_or(0)
         })
         .collect();
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     ui.line(ui.paint(Tone::Faint, line(headings.to_vec())));
@@ -118,7 +141,12 @@ pub fn table(ui: Ui, headings: &[&str], rows: &[Vec<String>]) {
 /// `h:mm:ss` of a time in µs.
 pub fn clock(us: u64) -> String {
     let seconds = us / 1_000_000;
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// A wall clock time in µs since the Unix epoch, as RFC 3339 in UTC, to the second.
@@ -137,7 +165,11 @@ pub fn size(bytes: u64) -> String {
 /// # Errors
 /// What is not a time.
 pub fn parse_clock(text: &str) -> Result<u64, String> {
-    let bad = || format!("'{text}' is not a time: write SECONDS, MM:SS or HH:MM:SS, with a fraction if needed");
+    let bad = || {
+        format!(
+            "'{text}' is not a time: write SECONDS, MM:SS or HH:MM:SS, with a fraction if needed"
+        )
+    };
     let parts: Vec<&str> = text.split(':').collect();
     let (last, before) = parts.split_last().ok_or_else(bad)?;
     if before.len() > 2 {
@@ -145,7 +177,10 @@ pub fn parse_clock(text: &str) -> Result<u64, String> {
     }
     let (whole, fraction) = last.split_once('.').unwrap_or((last, ""));
     let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !(fraction.is_empty() && !last.contains('.') || digits(fraction)) || !before.iter().all(|p| digits(p)) {
+    if !digits(whole)
+        || !(fraction.is_empty() && !last.contains('.') || digits(fraction))
+        || !before.iter().all(|p| digits(p))
+    {
         return Err(bad());
     }
     let number = |s: &str| s.parse::<u64>().map_err(|_| bad());
@@ -154,7 +189,12 @@ pub fn parse_clock(text: &str) -> Result<u64, String> {
         seconds = seconds * 60 + number(part)?;
     }
     seconds = seconds * 60 + number(whole)?;
-    let micros = number(&format!("{fraction:0<6}").chars().take(6).collect::<String>())?;
+    let micros = number(
+        &format!("{fraction:0<6}")
+            .chars()
+            .take(6)
+            .collect::<String>(),
+    )?;
     Ok(seconds * 1_000_000 + micros)
 }
 
@@ -168,7 +208,16 @@ mod tests {
         assert_eq!(parse_clock("0.25"), Ok(250_000));
         assert_eq!(parse_clock("03:10"), Ok(190_000_000));
         assert_eq!(parse_clock("1:02:03.5"), Ok(3_723_500_000));
-        for bad in ["", ":", "1:2:3:4", "-1", "1.", "a", "1:.5", "99999999999999999999"] {
+        for bad in [
+            "",
+            ":",
+            "1:2:3:4",
+            "-1",
+            "1.",
+            "a",
+            "1:.5",
+            "99999999999999999999",
+        ] {
             assert!(parse_clock(bad).is_err(), "{bad}");
         }
     }

@@ -68,10 +68,14 @@ impl AuditLog {
             .open(&self.path)
             .map_err(fault)?;
         flock(&file, FlockOperation::LockExclusive).map_err(|e| fault(e.into()))?;
-        entry.prev = last_line(&mut file).map_err(fault)?.map_or_else(|| FIRST.to_owned(), |line| link(&line));
+        entry.prev = last_line(&mut file)
+            .map_err(fault)?
+            .map_or_else(|| FIRST.to_owned(), |line| link(&line));
         let mut line = serde_json::to_string(&entry).map_err(|e| fault(e.into()))?;
         line.push('\n');
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(fault)
+        file.write_all(line.as_bytes())
+            .and_then(|()| file.sync_data())
+            .map_err(fault)
     }
 
     /// Reads the log and checks its chain.
@@ -93,10 +97,14 @@ impl AuditLog {
             if read.map_err(|e| RecorderError::io("reading", &self.path, e))? == 0 {
                 return Ok(entries);
             }
-            let entry: AuditEntry =
-                serde_json::from_str(&line).map_err(|e| changed(&self.path, number, e.to_string()))?;
+            let entry: AuditEntry = serde_json::from_str(&line)
+                .map_err(|e| changed(&self.path, number, e.to_string()))?;
             if entry.prev != prev {
-                return Err(changed(&self.path, number, "it does not name the line before".into()));
+                return Err(changed(
+                    &self.path,
+                    number,
+                    "it does not name the line before".into(),
+                ));
             }
             prev = link(line.trim_end_matches('\n'));
             entries.push(entry);
@@ -105,7 +113,11 @@ impl AuditLog {
 }
 
 fn changed(path: &Path, line: usize, why: String) -> RecorderError {
-    RecorderError::Audit { path: path.to_owned(), line, why }
+    RecorderError::Audit {
+        path: path.to_owned(),
+        line,
+        why,
+    }
 }
 
 fn link(line: &str) -> String {
@@ -127,6 +139,9 @@ fn last_line(file: &mut fs::File) -> io::Result<Option<String>> {
         tail.push(b'\n');
     }
     tail.pop();
-    let begin = tail.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let begin = tail
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1);
     Ok(Some(String::from_utf8_lossy(&tail[begin..]).into_owned()))
 }

@@ -141,7 +141,8 @@ enum Answer<T> {
 /// When no gateway runs, or it says no.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, RecorderError> {
     let mut lines = send(socket, request)?;
-    next_line(&mut lines)?.ok_or_else(|| RecorderError::Control("the gateway closed the connection".into()))
+    next_line(&mut lines)?
+        .ok_or_else(|| RecorderError::Control("the gateway closed the connection".into()))
 }
 
 /// Follows a session until it ends or `each` says `false`.
@@ -153,7 +154,12 @@ pub fn watch(
     session: SessionId,
     mut each: impl FnMut(SessionEvent) -> bool,
 ) -> Result<(), RecorderError> {
-    let mut lines = send(socket, &Request::Watch { session: session.to_string() })?;
+    let mut lines = send(
+        socket,
+        &Request::Watch {
+            session: session.to_string(),
+        },
+    )?;
     while let Some(event) = next_line(&mut lines)? {
         if !each(event) {
             break;
@@ -164,19 +170,33 @@ pub fn watch(
 
 fn send(socket: &Path, request: &Request) -> Result<BufReader<BlockingStream>, RecorderError> {
     let none = |e: std::io::Error| {
-        RecorderError::Control(format!("no gateway answers at {} ({e}): start one with 'lucid gateway'", socket.display()))
+        RecorderError::Control(format!(
+            "no gateway answers at {} ({e}): start one with 'lucid gateway'",
+            socket.display()
+        ))
     };
     let mut stream = BlockingStream::connect(socket).map_err(none)?;
-    let mut line = serde_json::to_string(request).map_err(|e| RecorderError::Control(e.to_string()))?;
+    let mut line =
+        serde_json::to_string(request).map_err(|e| RecorderError::Control(e.to_string()))?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(none)?;
     Ok(BufReader::new(stream))
 }
 
-fn next_line<T: DeserializeOwned>(lines: &mut BufReader<BlockingStream>) -> Result<Option<T>, RecorderError> {
-    let bad = |e: &dyn std::fmt::Display| RecorderError::Control(format!("the gateway's answer cannot be read: {e}"));
+fn next_line<T: DeserializeOwned>(
+    lines: &mut BufReader<BlockingStream>,
+) -> Result<Option<T>, RecorderError> {
+    let bad = |e: &dyn std::fmt::Display| {
+        RecorderError::Control(format!("the gateway's answer cannot be read: {e}"))
+    };
     let mut line = String::new();
-    if lines.by_ref().take(MAX_LINE).read_line(&mut line).map_err(|e| bad(&e))? == 0 {
+    if lines
+        .by_ref()
+        .take(MAX_LINE)
+        .read_line(&mut line)
+        .map_err(|e| bad(&e))?
+        == 0
+    {
         return Ok(None);
     }
     match serde_json::from_str(&line).map_err(|e| bad(&e))? {
@@ -193,7 +213,9 @@ pub fn permissions(channel: &str) -> Result<Vec<Permission>, RecorderError> {
     if channel == "clipboard" {
         return Ok(vec![Permission::ClipboardIn, Permission::ClipboardOut]);
     }
-    Permission::from_str(channel).map(|p| vec![p]).map_err(|e| RecorderError::Control(e.to_string()))
+    Permission::from_str(channel)
+        .map(|p| vec![p])
+        .map_err(|e| RecorderError::Control(e.to_string()))
 }
 
 /// A running session as the gateway holds it.
@@ -225,7 +247,9 @@ impl Sessions {
     fn get(&self, id: &str) -> Result<Live, RecorderError> {
         let id: SessionId = id.parse()?;
         self.lock().get(&id).cloned().ok_or_else(|| {
-            RecorderError::Control(format!("session {id} is not running here: 'lucid session list' shows what is"))
+            RecorderError::Control(format!(
+                "session {id} is not running here: 'lucid session list' shows what is"
+            ))
         })
     }
 
@@ -236,18 +260,29 @@ impl Sessions {
 }
 
 /// Answers one connection.
-pub(crate) async fn answer(stream: UnixStream, sessions: Sessions, longest_grant: Duration) -> std::io::Result<()> {
+pub(crate) async fn answer(
+    stream: UnixStream,
+    sessions: Sessions,
+    longest_grant: Duration,
+) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
-    tokio::io::BufReader::new(reader.take(MAX_LINE)).read_line(&mut line).await?;
-    let request = serde_json::from_str::<Request>(&line).map_err(|e| RecorderError::Control(e.to_string()));
+    tokio::io::BufReader::new(reader.take(MAX_LINE))
+        .read_line(&mut line)
+        .await?;
+    let request =
+        serde_json::from_str::<Request>(&line).map_err(|e| RecorderError::Control(e.to_string()));
     let answered = match request {
         Ok(Request::Watch { session }) => match sessions.get(&session) {
             Ok(live) => return watch_session(live, &mut writer).await,
             Err(error) => Err(error),
         },
-        Ok(Request::List) => Ok(serde_json::to_value(sessions.all().into_iter().map(current).collect::<Vec<_>>())?),
-        Ok(request) => steer(request, &sessions, longest_grant).await.map(serde_json::Value::from),
+        Ok(Request::List) => Ok(serde_json::to_value(
+            sessions.all().into_iter().map(current).collect::<Vec<_>>(),
+        )?),
+        Ok(request) => steer(request, &sessions, longest_grant)
+            .await
+            .map(serde_json::Value::from),
         Err(error) => Err(error),
     };
     let answer = answered.map_or_else(|e| Answer::Error(e.to_string()), Answer::Ok);
@@ -256,22 +291,44 @@ pub(crate) async fn answer(stream: UnixStream, sessions: Sessions, longest_grant
 
 fn current(live: Live) -> LiveSession {
     let progress = *live.progress.borrow();
-    LiveSession { chunks: progress.chunks, bytes: progress.bytes, records: progress.records, ..live.info }
+    LiveSession {
+        chunks: progress.chunks,
+        bytes: progress.bytes,
+        records: progress.records,
+        ..live.info
+    }
 }
 
 /// Does what changes a session, and says in words what was done.
-async fn steer(request: Request, sessions: &Sessions, longest_grant: Duration) -> Result<String, RecorderError> {
+async fn steer(
+    request: Request,
+    sessions: &Sessions,
+    longest_grant: Duration,
+) -> Result<String, RecorderError> {
     let over = |_| RecorderError::Control("the session has just ended".into());
     match request {
         Request::End { session, reason } => {
-            sessions.get(&session)?.handle.end(&reason).await.map_err(over)?;
+            sessions
+                .get(&session)?
+                .handle
+                .end(&reason)
+                .await
+                .map_err(over)?;
             Ok("ending".into())
         }
-        Request::Allow { session, channel, for_ms, by } => {
+        Request::Allow {
+            session,
+            channel,
+            for_ms,
+            by,
+        } => {
             let lasts = Duration::from_millis(for_ms).min(longest_grant);
             let live = sessions.get(&session)?;
             for permission in permissions(&channel)? {
-                live.handle.grant(permission, lasts, &by).await.map_err(over)?;
+                live.handle
+                    .grant(permission, lasts, &by)
+                    .await
+                    .map_err(over)?;
             }
             Ok(format!("{channel} is open for {} s", lasts.as_secs()))
         }
@@ -286,7 +343,10 @@ async fn steer(request: Request, sessions: &Sessions, longest_grant: Duration) -
     }
 }
 
-async fn watch_session(live: Live, writer: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
+async fn watch_session(
+    live: Live,
+    writer: &mut (impl AsyncWriteExt + Unpin),
+) -> std::io::Result<()> {
     let mut events = live.events.subscribe();
     let progress = *live.progress.borrow();
     drop(live);
@@ -303,7 +363,10 @@ async fn watch_session(live: Live, writer: &mut (impl AsyncWriteExt + Unpin)) ->
     }
 }
 
-async fn send_line(writer: &mut (impl AsyncWriteExt + Unpin), value: &impl Serialize) -> std::io::Result<()> {
+async fn send_line(
+    writer: &mut (impl AsyncWriteExt + Unpin),
+    value: &impl Serialize,
+) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     writer.write_all(&line).await

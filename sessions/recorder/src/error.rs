@@ -1,4 +1,7 @@
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use lucid_format::{FormatError, SessionId};
 use thiserror::Error;
@@ -24,13 +27,17 @@ pub enum RecorderError {
         path: PathBuf,
     },
     /// A ticket that is not there.
-    #[error("user '{user}': no ticket for this user and one-time password; mint one with 'lucid session mint --user {user}'")]
+    #[error(
+        "user '{user}': no ticket for this user and one-time password; mint one with 'lucid session mint --user {user}'"
+    )]
     UnknownTicket {
         /// Who came.
         user: String,
     },
     /// A ticket that was used before.
-    #[error("user '{user}': the one-time password was used already for session {session}; mint another")]
+    #[error(
+        "user '{user}': the one-time password was used already for session {session}; mint another"
+    )]
     UsedTicket {
         /// Who came.
         user: String,
@@ -38,7 +45,9 @@ pub enum RecorderError {
         session: SessionId,
     },
     /// A ticket that is too old.
-    #[error("user '{user}': the ticket for session {session} expired {seconds_ago} s ago; mint another")]
+    #[error(
+        "user '{user}': the ticket for session {session} expired {seconds_ago} s ago; mint another"
+    )]
     ExpiredTicket {
         /// Who came.
         user: String,
@@ -48,7 +57,9 @@ pub enum RecorderError {
         seconds_ago: u64,
     },
     /// A name that is in no targets file.
-    #[error("target '{name}' is unknown; the gateway knows: {known}. Add it to targets.toml or with --target {name}=HOST:PORT")]
+    #[error(
+        "target '{name}' is unknown; the gateway knows: {known}. Add it to targets.toml or with --target {name}=HOST:PORT"
+    )]
     UnknownTarget {
         /// The name.
         name: String,
@@ -92,6 +103,10 @@ pub enum RecorderError {
 
 impl RecorderError {
     pub(crate) fn io(doing: &'static str, path: &Path, error: io::Error) -> Self {
-        Self::Io { doing, path: path.to_owned(), error }
+        Self::Io {
+            doing,
+            path: path.to_owned(),
+            error,
+        }
     }
 }

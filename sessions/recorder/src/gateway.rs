@@ -10,9 +10,12 @@ use std::{
 };
 
 use lucid_format::{
-    Head, Keypair, Manifest, Marker, PublicKeys, SessionId, SessionSeed, SignedHead, hash_wraps, wrap_seed,
+    Head, Keypair, Manifest, Marker, PublicKeys, SessionId, SessionSeed, SignedHead, hash_wraps,
+    wrap_seed,
 };
-use lucid_rdp::{Acceptor, Fingerprint, Identity, PendingClient, Rejection, Session, SessionHandle, Target, tap};
+use lucid_rdp::{
+    Acceptor, Fingerprint, Identity, PendingClient, Rejection, Session, SessionHandle, Target, tap,
+};
 use lucid_store::{OpenSession, Store};
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener},
@@ -76,11 +79,15 @@ impl Gateway {
     pub fn new(home: Home, store: Store, settings: Settings) -> Result<Self, RecorderError> {
         if settings.recipients.is_empty() {
             let way_out = "name a public key with --recipient or gateway.recipients ('lucid keys new' makes one)";
-            return Err(RecorderError::Control(format!("nobody could ever open the recordings: {way_out}")));
+            return Err(RecorderError::Control(format!(
+                "nobody could ever open the recordings: {way_out}"
+            )));
         }
         if settings.targets.is_empty() {
             let way_out = "give --target HOST:PORT or write targets.toml";
-            return Err(RecorderError::Control(format!("there is no desktop to lead to: {way_out}")));
+            return Err(RecorderError::Control(format!(
+                "there is no desktop to lead to: {way_out}"
+            )));
         }
         let (certificate, key) = home.tls();
         let tls = Identity::load_or_create(&certificate, &key)?;
@@ -112,7 +119,11 @@ impl Gateway {
     ///
     /// # Errors
     /// When the control socket cannot be made, or another gateway runs in the same home folder.
-    pub async fn run(self: Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), RecorderError> {
+    pub async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), RecorderError> {
         let control = self.control_socket()?;
         let mut tasks = JoinSet::new();
         tokio::pin!(stop);
@@ -140,17 +151,25 @@ impl Gateway {
             // It may have ended by itself in this instant.
             let _ = live.handle.end("the gateway is stopping").await;
         }
-        let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+        let drained =
+            tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
-            warn!("some sessions did not end in {} s: 'lucid session recover' seals them", DRAIN.as_secs());
+            warn!(
+                "some sessions did not end in {} s: 'lucid session recover' seals them",
+                DRAIN.as_secs()
+            );
         }
-        fs::remove_file(self.home.control()).map_err(|e| RecorderError::io("removing", &self.home.control(), e))
+        fs::remove_file(self.home.control())
+            .map_err(|e| RecorderError::io("removing", &self.home.control(), e))
     }
 
     fn control_socket(&self) -> Result<UnixListener, RecorderError> {
         let path = self.home.control();
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
-            let message = format!("a gateway runs in {} already: stop it, or use another --home", self.home.root().display());
+            let message = format!(
+                "a gateway runs in {} already: stop it, or use another --home",
+                self.home.root().display()
+            );
             return Err(RecorderError::Control(message));
         }
         // What an earlier gateway left when it died.
@@ -164,9 +183,22 @@ impl Gateway {
     fn recover_all(&self) -> Result<(), RecorderError> {
         for session in self.store.list()?.sessions {
             if session.state == lucid_store::SessionState::Unsealed {
-                match recover(&self.store, &self.identity, session.id, "the recorder died; sealed when the gateway started") {
-                    Ok(manifest) => self.log("session-recovered", Some(session.id), None, None, summary(&manifest)),
-                    Err(error) => warn!(session = %session.id, %error, "an unsealed session could not be recovered"),
+                match recover(
+                    &self.store,
+                    &self.identity,
+                    session.id,
+                    "the recorder died; sealed when the gateway started",
+                ) {
+                    Ok(manifest) => self.log(
+                        "session-recovered",
+                        Some(session.id),
+                        None,
+                        None,
+                        summary(&manifest),
+                    ),
+                    Err(error) => {
+                        warn!(session = %session.id, %error, "an unsealed session could not be recovered")
+                    }
                 }
             }
         }
@@ -175,30 +207,49 @@ impl Gateway {
 
     /// One client, from its first byte to the end of its session.
     async fn client(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {
-        let Ok(handshake) = self.handshakes.clone().acquire_owned().await else { return };
+        let Ok(handshake) = self.handshakes.clone().acquire_owned().await else {
+            return;
+        };
         let client = match self.acceptor.accept(tcp, peer).await {
             Ok(client) => client,
-            Err(error) => return self.log("client-refused", None, None, Some(peer), error.to_string()),
+            Err(error) => {
+                return self.log("client-refused", None, None, Some(peer), error.to_string());
+            }
         };
         let user = client.username().to_owned();
         let claimed = match self.clone().claim(&client).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.log("client-refused", None, Some(&user), Some(peer), error.to_string());
+                self.log(
+                    "client-refused",
+                    None,
+                    Some(&user),
+                    Some(peer),
+                    error.to_string(),
+                );
                 tokio::time::sleep(REFUSAL_DELAY).await;
                 return client.reject(Rejection::Denied).await;
             }
         };
         let id = claimed.ticket.session;
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            let why = format!("{} sessions are running, which is the limit", self.settings.max_sessions);
+            let why = format!(
+                "{} sessions are running, which is the limit",
+                self.settings.max_sessions
+            );
             self.log("client-refused", Some(id), Some(&user), Some(peer), why);
             return client.reject(Rejection::Unavailable).await;
         };
         let target = match self.target(&claimed.ticket.target) {
             Ok(target) => target.clone(),
             Err(error) => {
-                self.log("client-refused", Some(id), Some(&user), Some(peer), error.to_string());
+                self.log(
+                    "client-refused",
+                    Some(id),
+                    Some(&user),
+                    Some(peer),
+                    error.to_string(),
+                );
                 return client.reject(Rejection::Unavailable).await;
             }
         };
@@ -206,23 +257,52 @@ impl Gateway {
         let (session, handle) = match Session::connect(client, &target).await {
             Ok(connected) => connected,
             Err((error, client)) => {
-                self.log("target-failed", Some(id), Some(&user), Some(peer), error.to_string());
+                self.log(
+                    "target-failed",
+                    Some(id),
+                    Some(&user),
+                    Some(peer),
+                    error.to_string(),
+                );
                 return client.reject(Rejection::TargetFailed).await;
             }
         };
         drop(handshake);
-        let ended = self.clone().session(session, handle, claimed, client_name, peer).await;
+        let ended = self
+            .clone()
+            .session(session, handle, claimed, client_name, peer)
+            .await;
         drop(place);
         match ended {
-            Ok(manifest) => self.log("session-ended", Some(id), Some(&user), Some(peer), summary(&manifest)),
+            Ok(manifest) => self.log(
+                "session-ended",
+                Some(id),
+                Some(&user),
+                Some(peer),
+                summary(&manifest),
+            ),
             Err(error) => {
-                self.log("session-failed", Some(id), Some(&user), Some(peer), error.to_string());
+                self.log(
+                    "session-failed",
+                    Some(id),
+                    Some(&user),
+                    Some(peer),
+                    error.to_string(),
+                );
                 let why = format!("recording failed: {error}");
                 // It is sealed already when only its last chunk was refused.
                 match recover(&self.store, &self.identity, id, &why) {
-                    Ok(manifest) => self.log("session-recovered", Some(id), Some(&user), Some(peer), summary(&manifest)),
+                    Ok(manifest) => self.log(
+                        "session-recovered",
+                        Some(id),
+                        Some(&user),
+                        Some(peer),
+                        summary(&manifest),
+                    ),
                     Err(RecorderError::Store(lucid_store::StoreError::Sealed { .. })) => {}
-                    Err(error) => warn!(session = %id, %error, "what was recorded could not be sealed: 'lucid session recover' will"),
+                    Err(error) => {
+                        warn!(session = %id, %error, "what was recorded could not be sealed: 'lucid session recover' will")
+                    }
                 }
             }
         }
@@ -236,7 +316,10 @@ impl Gateway {
     fn target(&self, name: &str) -> Result<&Target, RecorderError> {
         self.settings.targets.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.settings.targets.keys().map(String::as_str).collect();
-            RecorderError::UnknownTarget { name: name.to_owned(), known: known.join(", ") }
+            RecorderError::UnknownTarget {
+                name: name.to_owned(),
+                known: known.join(", "),
+            }
         })
     }
 
@@ -251,8 +334,11 @@ impl Gateway {
         let ticket = claimed.ticket.clone();
         let id = ticket.session;
         let (start, started_us) = (Instant::now(), wall_clock_us());
-        let first =
-            Marker::Started { wall_us: started_us, client: client_name.clone(), target: ticket.target.clone() };
+        let first = Marker::Started {
+            wall_us: started_us,
+            client: client_name.clone(),
+            target: ticket.target.clone(),
+        };
         let gateway = self.clone();
         let writer = blocking(move || gateway.open(claimed, started_us, client_name)).await?;
 
@@ -268,13 +354,28 @@ impl Gateway {
             bytes: 0,
             records: 0,
         };
-        self.sessions.insert(id, Live { info, handle, progress: progress_seen, events: events.clone() });
-        self.log("session-started", Some(id), Some(&ticket.user), Some(peer), String::new());
+        self.sessions.insert(
+            id,
+            Live {
+                info,
+                handle,
+                progress: progress_seen,
+                events: events.clone(),
+            },
+        );
+        self.log(
+            "session-started",
+            Some(id),
+            Some(&ticket.user),
+            Some(peer),
+            String::new(),
+        );
 
         let (sender, receiver) = tap::channel();
         let reports = Reports { progress, events };
         let runtime = tokio::runtime::Handle::current();
-        let recorder = blocking(move || recording::record(writer, receiver, start, first, &reports, &runtime));
+        let recorder =
+            blocking(move || recording::record(writer, receiver, start, first, &reports, &runtime));
         let relay = session.run(sender, start);
         let (recorded, end) = tokio::join!(recorder, relay);
         self.sessions.remove(id);
@@ -283,7 +384,12 @@ impl Gateway {
     }
 
     /// Makes the session in the store: seed, wraps, head.
-    fn open(&self, claimed: Claimed, started_us: u64, client: String) -> Result<SessionWriter, RecorderError> {
+    fn open(
+        &self,
+        claimed: Claimed,
+        started_us: u64,
+        client: String,
+    ) -> Result<SessionWriter, RecorderError> {
         let mut rng = crate::rng();
         let seed = SessionSeed::generate(&mut rng);
         let id = claimed.ticket.session;
@@ -295,18 +401,35 @@ impl Gateway {
             ticket: claimed.signed,
             started_us,
             salt,
-            recipients: self.settings.recipients.iter().map(PublicKeys::id).collect(),
+            recipients: self
+                .settings
+                .recipients
+                .iter()
+                .map(PublicKeys::id)
+                .collect(),
             wraps: hash_wraps(&wraps)?,
             recorder: concat!("lucid ", env!("CARGO_PKG_VERSION")).to_owned(),
             client: crate::writer::cut(&client),
         };
         let head = SignedHead::sign(head, &claimed.session_key)?;
         let open: OpenSession = self.store.create_session(&head, &wraps)?;
-        Ok(SessionWriter::new(open, claimed.session_key, &seed, self.settings.max_chunk))
+        Ok(SessionWriter::new(
+            open,
+            claimed.session_key,
+            &seed,
+            self.settings.max_chunk,
+        ))
     }
 
     /// Writes to the audit log and the program's own.
-    fn log(&self, event: &str, session: Option<SessionId>, user: Option<&str>, peer: Option<SocketAddr>, detail: String) {
+    fn log(
+        &self,
+        event: &str,
+        session: Option<SessionId>,
+        user: Option<&str>,
+        peer: Option<SocketAddr>,
+        detail: String,
+    ) {
         let session = session.map(|s| s.to_string());
         info!(event, session, user, ?peer, detail, "audit");
         let entry = AuditEntry {
@@ -326,13 +449,18 @@ impl Gateway {
 
 fn summary(manifest: &Manifest) -> String {
     let seconds = manifest.duration_us / 1_000_000;
-    format!("{}; {seconds} s, {} chunks, {} bytes", manifest.reason, manifest.chunks, manifest.chunk_bytes)
+    format!(
+        "{}; {seconds} s, {} chunks, {} bytes",
+        manifest.reason, manifest.chunks, manifest.chunk_bytes
+    )
 }
 
 /// Runs what waits for a disk on a thread that may wait.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RecorderError> + Send + 'static,
 ) -> Result<T, RecorderError> {
-    let crashed = |e: tokio::task::JoinError| RecorderError::Control(format!("a recorder thread crashed: {e}"));
+    let crashed = |e: tokio::task::JoinError| {
+        RecorderError::Control(format!("a recorder thread crashed: {e}"))
+    };
     tokio::task::spawn_blocking(work).await.map_err(crashed)?
 }

@@ -29,7 +29,9 @@ impl Home {
     /// When it cannot be made.
     pub fn open(root: &Path) -> Result<Self, RecorderError> {
         make_dir(root)?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// The folder itself.
@@ -59,7 +61,10 @@ impl Home {
 
     /// The gateway's certificate and key.
     pub fn tls(&self) -> (PathBuf, PathBuf) {
-        (self.root.join("tls/gateway.crt"), self.root.join("tls/gateway.key"))
+        (
+            self.root.join("tls/gateway.crt"),
+            self.root.join("tls/gateway.key"),
+        )
     }
 
     /// The audit log.
@@ -81,15 +86,28 @@ impl Home {
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let text = Zeroizing::new(text);
-                let secret = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
-                let secret: Option<&[u8; 32]> = secret.as_ref().and_then(|s| s.as_slice().try_into().ok());
-                secret.map(Keypair::from_secret).ok_or(RecorderError::Identity { path })
+                let secret = data_encoding::HEXLOWER
+                    .decode(text.trim().as_bytes())
+                    .ok()
+                    .map(Zeroizing::new);
+                let secret: Option<&[u8; 32]> =
+                    secret.as_ref().and_then(|s| s.as_slice().try_into().ok());
+                secret
+                    .map(Keypair::from_secret)
+                    .ok_or(RecorderError::Identity { path })
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let key = Keypair::generate(&mut crate::rng());
-                let text = Zeroizing::new(format!("{}\n", data_encoding::HEXLOWER.encode(key.secret().as_ref())));
+                let text = Zeroizing::new(format!(
+                    "{}\n",
+                    data_encoding::HEXLOWER.encode(key.secret().as_ref())
+                ));
                 // Two first starts at once: one wins, and both use what it wrote.
-                if write_new(&path, text.as_bytes(), 0o600)? { Ok(key) } else { self.identity() }
+                if write_new(&path, text.as_bytes(), 0o600)? {
+                    Ok(key)
+                } else {
+                    self.identity()
+                }
             }
             Err(e) => Err(RecorderError::io("reading", &path, e)),
         }
@@ -98,7 +116,11 @@ impl Home {
 
 /// Makes a folder that only its owner can enter.
 pub(crate) fn make_dir(path: &Path) -> Result<(), RecorderError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| RecorderError::io("making folder", path, e))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| RecorderError::io("making folder", path, e))
 }
 
 /// Writes a file whole or not at all, and never over another; `false` when one is there already.
@@ -111,8 +133,12 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, RecorderE
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", crate::random_name()));
     let temporary = folder.join(name);
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).map_err(fault)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&temporary)
+        .map_err(fault)?;
     let written = io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all());
     let linked = written.and_then(|()| fs::hard_link(&temporary, path));
     fs::remove_file(&temporary).map_err(fault)?;
@@ -125,5 +151,7 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, RecorderE
 
 /// Makes renames in a folder survive a power cut.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), RecorderError> {
-    fs::File::open(path).and_then(|d| d.sync_all()).map_err(|e| RecorderError::io("syncing", path, e))
+    fs::File::open(path)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| RecorderError::io("syncing", path, e))
 }

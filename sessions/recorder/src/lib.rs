@@ -31,7 +31,9 @@ pub use writer::{Progress, SessionWriter};
 
 /// Wall clock, µs since the Unix epoch.
 pub fn wall_clock_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 

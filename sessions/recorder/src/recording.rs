@@ -55,7 +55,9 @@ pub(crate) fn record(
                 writer.tick(since(start), wall_clock_us())?;
                 reports.progress.send_replace(writer.progress());
                 if writer.progress().chunks != chunks {
-                    reports.event(SessionEvent::Chunks { progress: writer.progress() });
+                    reports.event(SessionEvent::Chunks {
+                        progress: writer.progress(),
+                    });
                 }
             }
         })
@@ -66,7 +68,9 @@ pub(crate) fn record(
         (Ok(()), Some(reason)) => reason.to_string(),
         (Ok(()), None) => "the gateway stopped".to_owned(),
     };
-    reports.event(SessionEvent::Ended { reason: reason.clone() });
+    reports.event(SessionEvent::Ended {
+        reason: reason.clone(),
+    });
     let manifest = writer.finish(since(start), wall_clock_us(), &reason);
     recorded.and(manifest)
 }
@@ -82,24 +86,61 @@ fn apply(
     ended: &mut Option<EndReason>,
 ) -> Result<(), RecorderError> {
     let (marker, told) = match &event.what {
-        What::Record { stream, payload } => return writer.record(event.time_us, wall_clock_us(), *stream, payload),
-        What::ChannelDenied { channel, permission, direction, count } => {
+        What::Record { stream, payload } => {
+            return writer.record(event.time_us, wall_clock_us(), *stream, payload);
+        }
+        What::ChannelDenied {
+            channel,
+            permission,
+            direction,
+            count,
+        } => {
             let permission = permission.map_or_else(|| channel.clone(), |p| p.to_string());
             let to_desktop = *direction == Direction::In;
-            let told = SessionEvent::Denied { channel: permission.clone(), to_desktop, count: *count };
-            (Marker::ChannelDenied { permission, to_desktop, count: *count }, told)
+            let told = SessionEvent::Denied {
+                channel: permission.clone(),
+                to_desktop,
+                count: *count,
+            };
+            (
+                Marker::ChannelDenied {
+                    permission,
+                    to_desktop,
+                    count: *count,
+                },
+                told,
+            )
         }
-        What::Granted { permission, for_us, by } => {
+        What::Granted {
+            permission,
+            for_us,
+            by,
+        } => {
             let (channel, for_ms) = (permission.to_string(), for_us / 1000);
-            (Marker::Granted { permission: channel.clone(), for_ms, by: by.clone() }, SessionEvent::Granted { channel, for_ms })
+            (
+                Marker::Granted {
+                    permission: channel.clone(),
+                    for_ms,
+                    by: by.clone(),
+                },
+                SessionEvent::Granted { channel, for_ms },
+            )
         }
         What::GrantUsed { permission } => {
             let text = format!("the grant of {permission} was used");
-            (Marker::Note { text: text.clone() }, SessionEvent::Note { text })
+            (
+                Marker::Note { text: text.clone() },
+                SessionEvent::Note { text },
+            )
         }
         What::GrantEnded { permission } => {
             let channel = permission.to_string();
-            (Marker::GrantEnded { permission: channel.clone() }, SessionEvent::GrantEnded { channel })
+            (
+                Marker::GrantEnded {
+                    permission: channel.clone(),
+                },
+                SessionEvent::GrantEnded { channel },
+            )
         }
         What::Ended { reason } => {
             *ended = Some(reason.clone());
@@ -114,7 +155,12 @@ fn apply(
 ///
 /// # Errors
 /// When the session is live, sealed, unknown or of another host, or the disk fails.
-pub fn recover(store: &Store, host: &Keypair, id: SessionId, why: &str) -> Result<Manifest, RecorderError> {
+pub fn recover(
+    store: &Store,
+    host: &Keypair,
+    id: SessionId,
+    why: &str,
+) -> Result<Manifest, RecorderError> {
     let recoverable = store.recover(id)?;
     let manifest = recoverable.manifest(wall_clock_us(), &crate::writer::cut(why));
     let signed = SignedManifest::sign(&manifest, &recoverable.head, host)?;

@@ -57,7 +57,8 @@ pub fn load(home: &Home) -> Result<BTreeMap<String, Target>, RecorderError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(e) => return Err(RecorderError::io("reading", &path, e)),
     };
-    parse(&text, home.root(), &|name| std::env::var(name).ok()).map_err(|faults| RecorderError::Targets { path, faults })
+    parse(&text, home.root(), &|name| std::env::var(name).ok())
+        .map_err(|faults| RecorderError::Targets { path, faults })
 }
 
 fn parse(
@@ -65,16 +66,23 @@ fn parse(
     folder: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, Target>, Vec<String>> {
-    let entries: BTreeMap<String, toml::Value> = toml::from_str(text).map_err(|e| vec![e.message().to_owned()])?;
+    let entries: BTreeMap<String, toml::Value> =
+        toml::from_str(text).map_err(|e| vec![e.message().to_owned()])?;
     let (mut targets, mut faults) = (BTreeMap::new(), Vec::new());
     for (name, value) in entries {
-        let read = value.try_into::<Entry>().map_err(|e| e.message().to_owned());
+        let read = value
+            .try_into::<Entry>()
+            .map_err(|e| e.message().to_owned());
         match read.and_then(|entry| resolve(entry, folder, environment)) {
             Ok(target) => drop(targets.insert(name, target)),
             Err(why) => faults.push(format!("[{name}] {why}")),
         }
     }
-    if faults.is_empty() { Ok(targets) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(targets)
+    } else {
+        Err(faults)
+    }
 }
 
 fn resolve(
@@ -86,14 +94,17 @@ fn resolve(
     let password = match (&entry.password_file, &entry.password_env) {
         (Some(file), None) => {
             let file = folder.join(file);
-            let text = read_bounded(&file).map_err(|e| format!("password_file {}: {e}", file.display()))?;
+            let text = read_bounded(&file)
+                .map_err(|e| format!("password_file {}: {e}", file.display()))?;
             Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())
         }
-        (None, Some(variable)) => {
-            Zeroizing::new(environment(variable).ok_or_else(|| format!("password_env {variable} is not set"))?)
-        }
+        (None, Some(variable)) => Zeroizing::new(
+            environment(variable).ok_or_else(|| format!("password_env {variable} is not set"))?,
+        ),
         (None, None) => Zeroizing::default(),
-        (Some(_), Some(_)) => return Err("both password_file and password_env are there: keep one".into()),
+        (Some(_), Some(_)) => {
+            return Err("both password_file and password_env are there: keep one".into());
+        }
     };
     let trust = match (entry.pin, entry.ca) {
         (Some(pin), false) => Trust::Pin(pin.parse().map_err(|e| format!("pin: {e}"))?),
@@ -106,28 +117,60 @@ fn resolve(
         SecurityName::Tls => Security::Tls,
         SecurityName::Nla => Security::Nla,
     };
-    let credentials = Credentials { username: entry.user, domain: entry.domain, password };
-    Ok(Target { host, port, credentials, security, trust, timeout: TIMEOUT })
+    let credentials = Credentials {
+        username: entry.user,
+        domain: entry.domain,
+        password,
+    };
+    Ok(Target {
+        host,
+        port,
+        credentials,
+        security,
+        trust,
+        timeout: TIMEOUT,
+    })
 }
 
 /// A target that is named on the command line: `HOST:PORT` is called `default`, else `NAME=HOST:PORT`.
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn from_argument(text: &str, credentials: Credentials, trust: Trust) -> Result<(String, Target), String> {
+pub fn from_argument(
+    text: &str,
+    credentials: Credentials,
+    trust: Trust,
+) -> Result<(String, Target), String> {
     let (name, address) = text.split_once('=').unwrap_or(("default", text));
     let (host, port) = split_address(address)?;
-    Ok((name.to_owned(), Target { host, port, credentials, security: Security::Auto, trust, timeout: TIMEOUT }))
+    Ok((
+        name.to_owned(),
+        Target {
+            host,
+            port,
+            credentials,
+            security: Security::Auto,
+            trust,
+            timeout: TIMEOUT,
+        },
+    ))
 }
 
 fn split_address(address: &str) -> Result<(String, u16), String> {
-    let bad = || format!("address '{address}' is not HOST:PORT, such as desk1.example:3389 or [2001:db8::1]:3389");
+    let bad = || {
+        format!(
+            "address '{address}' is not HOST:PORT, such as desk1.example:3389 or [2001:db8::1]:3389"
+        )
+    };
     let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     if host.is_empty() || (bare.is_none() && host.contains(':')) {
         return Err(bad());
     }
-    Ok((bare.unwrap_or(host).to_owned(), port.parse().map_err(|_| bad())?))
+    Ok((
+        bare.unwrap_or(host).to_owned(),
+        port.parse().map_err(|_| bad())?,
+    ))
 }
 
 /// Sets the pin of `name` in the targets file, leaving everything else in it as it was.
@@ -136,9 +179,14 @@ fn split_address(address: &str) -> Result<(String, u16), String> {
 /// When the target is not in the file, or the disk fails.
 pub fn set_pin(home: &Home, name: &str, pin: &str) -> Result<(), RecorderError> {
     let path = home.targets();
-    let fault = |why: String| RecorderError::Targets { path: path.clone(), faults: vec![why] };
+    let fault = |why: String| RecorderError::Targets {
+        path: path.clone(),
+        faults: vec![why],
+    };
     let text = read_bounded(&path).map_err(|e| RecorderError::io("reading", &path, e))?;
-    let mut document: toml_edit::DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| fault(e.to_string()))?;
+    let mut document: toml_edit::DocumentMut = text
+        .parse()
+        .map_err(|e: toml_edit::TomlError| fault(e.to_string()))?;
     let table = document.get_mut(name).and_then(|t| t.as_table_like_mut());
     let table = table.ok_or_else(|| fault(format!("there is no target [{name}]")))?;
     table.insert("pin", toml_edit::value(pin));

@@ -110,8 +110,13 @@ pub fn mint(home: &Home, request: &MintRequest, now_us: u64) -> Result<Minted, R
     };
     let folder = home.tickets();
     home::make_dir(&folder.join("used"))?;
-    let text = serde_json::to_string_pretty(&file).map_err(|e| RecorderError::Control(e.to_string()))?;
-    home::write_new(&folder.join(file_name(&ticket.user, &password)), text.as_bytes(), 0o600)?;
+    let text =
+        serde_json::to_string_pretty(&file).map_err(|e| RecorderError::Control(e.to_string()))?;
+    home::write_new(
+        &folder.join(file_name(&ticket.user, &password)),
+        text.as_bytes(),
+        0o600,
+    )?;
     Ok(Minted { ticket, password })
 }
 
@@ -119,7 +124,12 @@ pub fn mint(home: &Home, request: &MintRequest, now_us: u64) -> Result<Minted, R
 ///
 /// # Errors
 /// [`RecorderError::UnknownTicket`], [`RecorderError::UsedTicket`], [`RecorderError::ExpiredTicket`], or the disk's.
-pub fn claim(home: &Home, user: &str, password: &str, now_us: u64) -> Result<Claimed, RecorderError> {
+pub fn claim(
+    home: &Home,
+    user: &str,
+    password: &str,
+    now_us: u64,
+) -> Result<Claimed, RecorderError> {
     let folder = home.tickets();
     let used_folder = folder.join("used");
     let name = file_name(user, password);
@@ -129,7 +139,10 @@ pub fn claim(home: &Home, user: &str, password: &str, now_us: u64) -> Result<Cla
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let user = user.to_owned();
             return Err(match read(&used) {
-                Ok(file) => RecorderError::UsedTicket { user, session: open(&file)?.0.session },
+                Ok(file) => RecorderError::UsedTicket {
+                    user,
+                    session: open(&file)?.0.session,
+                },
                 Err(_) => RecorderError::UnknownTicket { user },
             });
         }
@@ -142,7 +155,11 @@ pub fn claim(home: &Home, user: &str, password: &str, now_us: u64) -> Result<Cla
     let (ticket, signed) = open(&file)?;
     if now_us > ticket.expires_us {
         let seconds_ago = (now_us - ticket.expires_us) / 1_000_000;
-        return Err(RecorderError::ExpiredTicket { user: user.to_owned(), session: ticket.session, seconds_ago });
+        return Err(RecorderError::ExpiredTicket {
+            user: user.to_owned(),
+            session: ticket.session,
+            seconds_ago,
+        });
     }
     let masked = bytes::<32>(&file.masked_key)?;
     let session_key = Keypair::from_secret(&mask(&masked, password, ticket.session));
@@ -150,7 +167,11 @@ pub fn claim(home: &Home, user: &str, password: &str, now_us: u64) -> Result<Cla
     if session_key.public() != ticket.session_key || ticket.host_key != host_key(home)? {
         return Err(damaged("its key does not fit, or another host minted it"));
     }
-    Ok(Claimed { ticket, signed, session_key })
+    Ok(Claimed {
+        ticket,
+        signed,
+        session_key,
+    })
 }
 
 /// Tickets that can still be used at `now_us`, soonest to expire first.
@@ -166,13 +187,20 @@ pub fn outstanding(home: &Home, now_us: u64) -> Result<Vec<Outstanding>, Recorde
     };
     let mut found = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|e| RecorderError::io("reading", &folder, e))?.path();
+        let path = entry
+            .map_err(|e| RecorderError::io("reading", &folder, e))?
+            .path();
         if path.extension().is_some_and(|e| e == "ticket")
             && let Ok((ticket, _)) = read(&path).and_then(|file| open(&file))
             && ticket.expires_us >= now_us
         {
             let session = ticket.session.to_string();
-            found.push(Outstanding { session, user: ticket.user, target: ticket.target, expires_us: ticket.expires_us });
+            found.push(Outstanding {
+                session,
+                user: ticket.user,
+                target: ticket.target,
+                expires_us: ticket.expires_us,
+            });
         }
     }
     found.sort_by_key(|t| t.expires_us);
@@ -185,16 +213,24 @@ fn host_key(home: &Home) -> Result<PublicKey, RecorderError> {
 
 fn file_name(user: &str, password: &str) -> String {
     let mut hasher = blake3::Hasher::new_derive_key(LOOKUP);
-    hasher.update(&(user.len() as u64).to_le_bytes()).update(user.as_bytes()).update(password.as_bytes());
+    hasher
+        .update(&(user.len() as u64).to_le_bytes())
+        .update(user.as_bytes())
+        .update(password.as_bytes());
     format!("{}.ticket", hasher.finalize().to_hex())
 }
 
 /// Masks and unmasks: each password masks one key once, so exclusive-or with a hash of it is a one-time pad.
 fn mask(secret: &[u8; 32], password: &str, session: SessionId) -> Zeroizing<[u8; 32]> {
     let mut hasher = blake3::Hasher::new_derive_key(MASK);
-    let pad = hasher.update(&session.0).update(password.as_bytes()).finalize();
+    let pad = hasher
+        .update(&session.0)
+        .update(password.as_bytes())
+        .finalize();
     let mut out = Zeroizing::new(*secret);
-    out.iter_mut().zip(pad.as_bytes()).for_each(|(o, p)| *o ^= p);
+    out.iter_mut()
+        .zip(pad.as_bytes())
+        .for_each(|(o, p)| *o ^= p);
     out
 }
 
@@ -202,32 +238,59 @@ fn mask(secret: &[u8; 32], password: &str, session: SessionId) -> Zeroizing<[u8;
 fn new_password() -> Zeroizing<String> {
     let mut random = Zeroizing::new([0; 13]);
     rand_core::Rng::fill_bytes(&mut crate::rng(), random.as_mut());
-    let text = Zeroizing::new(data_encoding::BASE32_NOPAD.encode(random.as_ref()).to_ascii_lowercase());
-    let groups: Vec<&str> = (0..PASSWORD_CHARS / 5).map(|g| &text[g * 5..g * 5 + 5]).collect();
+    let text = Zeroizing::new(
+        data_encoding::BASE32_NOPAD
+            .encode(random.as_ref())
+            .to_ascii_lowercase(),
+    );
+    let groups: Vec<&str> = (0..PASSWORD_CHARS / 5)
+        .map(|g| &text[g * 5..g * 5 + 5])
+        .collect();
     Zeroizing::new(groups.join("-"))
 }
 
 fn read(path: &Path) -> Result<TicketFile, RecorderError> {
-    let len = fs::metadata(path).map_err(|e| RecorderError::io("reading", path, e))?.len();
+    let len = fs::metadata(path)
+        .map_err(|e| RecorderError::io("reading", path, e))?
+        .len();
     if len > MAX_TICKET_FILE {
         return Err(damaged("it is far too long"));
     }
     let text = fs::read_to_string(path).map_err(|e| RecorderError::io("reading", path, e))?;
     let file: TicketFile = serde_json::from_str(&text).map_err(|e| damaged(&e.to_string()))?;
-    if file.version == 1 { Ok(file) } else { Err(damaged("it was written by a newer lucid")) }
+    if file.version == 1 {
+        Ok(file)
+    } else {
+        Err(damaged("it was written by a newer lucid"))
+    }
 }
 
 fn open(file: &TicketFile) -> Result<(Ticket, Signed), RecorderError> {
-    let body = data_encoding::BASE64.decode(file.body.as_bytes()).map_err(|e| damaged(&e.to_string()))?;
-    let signed = Signed { body, signature: *bytes(&file.signature)? };
+    let body = data_encoding::BASE64
+        .decode(file.body.as_bytes())
+        .map_err(|e| damaged(&e.to_string()))?;
+    let signed = Signed {
+        body,
+        signature: *bytes(&file.signature)?,
+    };
     Ok((Ticket::open(&signed)?, signed))
 }
 
 fn bytes<const N: usize>(text: &str) -> Result<Zeroizing<[u8; N]>, RecorderError> {
-    let bytes = Zeroizing::new(data_encoding::BASE64.decode(text.as_bytes()).map_err(|e| damaged(&e.to_string()))?);
-    bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| damaged("a field has the wrong length"))
+    let bytes = Zeroizing::new(
+        data_encoding::BASE64
+            .decode(text.as_bytes())
+            .map_err(|e| damaged(&e.to_string()))?,
+    );
+    bytes
+        .as_slice()
+        .try_into()
+        .map(Zeroizing::new)
+        .map_err(|_| damaged("a field has the wrong length"))
 }
 
 fn damaged(why: &str) -> RecorderError {
-    RecorderError::Control(format!("the ticket's file is damaged ({why}): mint another"))
+    RecorderError::Control(format!(
+        "the ticket's file is damaged ({why}): mint another"
+    ))
 }

@@ -4,8 +4,8 @@
 //! clock that its owner passes.
 
 use lucid_format::{
-    CHUNK_SPAN_US, ChunkPlace, ChunkWriter, KeySource, Keypair, MAX_CHUNK_PLAINTEXT, Manifest, Marker, Record, SessionSeed,
-    SignedManifest, Stream,
+    CHUNK_SPAN_US, ChunkPlace, ChunkWriter, KeySource, Keypair, MAX_CHUNK_PLAINTEXT, Manifest,
+    Marker, Record, SessionSeed, SignedManifest, Stream,
 };
 use lucid_player::Decoder;
 use lucid_store::{OpenSession, StoreError};
@@ -56,7 +56,12 @@ struct Current {
 impl SessionWriter {
     /// Begins to write into `store`, a fresh session. `max_chunk` is the plaintext at which a chunk closes
     /// (`maxChunkSize`).
-    pub fn new(store: OpenSession, session_key: Keypair, seed: &SessionSeed, max_chunk: usize) -> Self {
+    pub fn new(
+        store: OpenSession,
+        session_key: Keypair,
+        seed: &SessionSeed,
+        max_chunk: usize,
+    ) -> Self {
         let keys = seed.keys(store.id());
         Self {
             store,
@@ -80,7 +85,12 @@ impl SessionWriter {
     ///
     /// # Errors
     /// See [`record`](Self::record).
-    pub fn marker(&mut self, time_us: u64, wall_us: u64, marker: Marker) -> Result<(), RecorderError> {
+    pub fn marker(
+        &mut self,
+        time_us: u64,
+        wall_us: u64,
+        marker: Marker,
+    ) -> Result<(), RecorderError> {
         self.record(time_us, wall_us, Stream::Marker, &marker.encode()?)
     }
 
@@ -98,14 +108,28 @@ impl SessionWriter {
     ) -> Result<(), RecorderError> {
         let time_us = time_us.max(self.progress.last_us);
         let graphics = lucid_player::is_graphics(stream, payload);
-        let needed = payload.len() + if graphics { self.decoder.screen().pixels().len() } else { 0 };
+        let needed = payload.len()
+            + if graphics {
+                self.decoder.screen().pixels().len()
+            } else {
+                0
+            };
         self.make_room(time_us, wall_us, needed)?;
         if graphics {
             self.picture(time_us, wall_us)?;
         }
-        self.push(wall_us, &Record { time_us, stream, payload })?;
+        self.push(
+            wall_us,
+            &Record {
+                time_us,
+                stream,
+                payload,
+            },
+        )?;
         self.decoder.apply(stream, payload).map_err(|e| {
-            RecorderError::FailClosed(format!("the desktop sent something that cannot be replayed ({e}); the session was ended"))
+            RecorderError::FailClosed(format!(
+                "the desktop sent something that cannot be replayed ({e}); the session was ended"
+            ))
         })?;
         Ok(())
     }
@@ -120,13 +144,26 @@ impl SessionWriter {
         if now_us - self.last_record_us >= CHUNK_SPAN_US {
             self.close_chunk(now_us, wall_us)?;
             let payload = wall_us.to_le_bytes();
-            self.push(wall_us, &Record { time_us: now_us, stream: Stream::Heartbeat, payload: &payload })?;
+            self.push(
+                wall_us,
+                &Record {
+                    time_us: now_us,
+                    stream: Stream::Heartbeat,
+                    payload: &payload,
+                },
+            )?;
         }
-        if self.chunk.as_ref().is_some_and(|c| now_us - c.start_us >= CHUNK_SPAN_US) {
+        if self
+            .chunk
+            .as_ref()
+            .is_some_and(|c| now_us - c.start_us >= CHUNK_SPAN_US)
+        {
             self.close_chunk(now_us, wall_us)?;
         }
         if let Some(chunk) = &mut self.chunk
-            && chunk.unsynced_us.is_some_and(|since| now_us - since >= SYNC_US)
+            && chunk
+                .unsynced_us
+                .is_some_and(|since| now_us - since >= SYNC_US)
         {
             let bytes = chunk.writer.flush()?;
             chunk.unsynced_us = None;
@@ -139,7 +176,9 @@ impl SessionWriter {
     /// When [`tick`](Self::tick) has something to do next, µs since the session began.
     pub fn next_tick_us(&self) -> u64 {
         let heartbeat = self.last_record_us + CHUNK_SPAN_US;
-        let Some(chunk) = &self.chunk else { return heartbeat };
+        let Some(chunk) = &self.chunk else {
+            return heartbeat;
+        };
         let sync = chunk.unsynced_us.map_or(u64::MAX, |since| since + SYNC_US);
         heartbeat.min(sync).min(chunk.start_us + CHUNK_SPAN_US)
     }
@@ -148,9 +187,21 @@ impl SessionWriter {
     ///
     /// # Errors
     /// The disk's; recovery can seal the session then.
-    pub fn finish(mut self, time_us: u64, wall_us: u64, reason: &str) -> Result<Manifest, RecorderError> {
+    pub fn finish(
+        mut self,
+        time_us: u64,
+        wall_us: u64,
+        reason: &str,
+    ) -> Result<Manifest, RecorderError> {
         let reason = cut(reason);
-        self.marker(time_us, wall_us, Marker::Ended { wall_us, reason: reason.clone() })?;
+        self.marker(
+            time_us,
+            wall_us,
+            Marker::Ended {
+                wall_us,
+                reason: reason.clone(),
+            },
+        )?;
         self.close_chunk(self.progress.last_us, wall_us)?;
         let manifest = self.store.manifest(self.progress.last_us, wall_us, &reason);
         let signed = SignedManifest::sign(&manifest, self.store.head(), &self.session_key)?;
@@ -160,10 +211,16 @@ impl SessionWriter {
 
     /// Closes the current chunk when `bytes` more do not fit it or its ten seconds are over.
     fn make_room(&mut self, time_us: u64, wall_us: u64, bytes: usize) -> Result<(), RecorderError> {
-        let Some(chunk) = &self.chunk else { return Ok(()) };
+        let Some(chunk) = &self.chunk else {
+            return Ok(());
+        };
         let full = chunk.writer.packer().plaintext() + bytes > self.max_chunk;
         let over = time_us - chunk.start_us >= CHUNK_SPAN_US;
-        if full || over { self.close_chunk(time_us, wall_us) } else { Ok(()) }
+        if full || over {
+            self.close_chunk(time_us, wall_us)
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes the screen as it is before the first graphics of a chunk, so that every chunk with graphics plays by itself
@@ -173,9 +230,18 @@ impl SessionWriter {
         if pictured || self.decoder.screen().pixels().is_empty() || self.decoder.mid_update() {
             return Ok(());
         }
-        let fault = |e: lucid_player::PlayerError| RecorderError::FailClosed(format!("the screen cannot be kept: {e}"));
+        let fault = |e: lucid_player::PlayerError| {
+            RecorderError::FailClosed(format!("the screen cannot be kept: {e}"))
+        };
         let payload = self.decoder.keyframe().map_err(fault)?;
-        self.push(wall_us, &Record { time_us, stream: Stream::Keyframe, payload: &payload })?;
+        self.push(
+            wall_us,
+            &Record {
+                time_us,
+                stream: Stream::Keyframe,
+                payload: &payload,
+            },
+        )?;
         if let Some(chunk) = &mut self.chunk {
             chunk.pictured = true;
         }
@@ -186,7 +252,9 @@ impl SessionWriter {
         if self.chunk.is_none() {
             self.chunk = Some(self.open_chunk(record.time_us, wall_us)?);
         }
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let Some(chunk) = &mut self.chunk else {
+            return Ok(());
+        };
         chunk.writer.push(record)?;
         chunk.unsynced_us.get_or_insert(record.time_us);
         self.progress.last_us = record.time_us;
@@ -201,19 +269,34 @@ impl SessionWriter {
 
     fn open_chunk(&self, start_us: u64, start_wall_us: u64) -> Result<Current, RecorderError> {
         let index = self.store.chunks();
-        let out_of_keys = || RecorderError::FailClosed("the session has used up all of its chunk keys".into());
+        let out_of_keys =
+            || RecorderError::FailClosed("the session has used up all of its chunk keys".into());
         let key = self.keys.chunk_key(index).ok_or_else(out_of_keys)?;
-        let place = ChunkPlace { session: self.store.id(), index, prev: self.store.last(), start_us, start_wall_us };
+        let place = ChunkPlace {
+            session: self.store.id(),
+            index,
+            prev: self.store.last(),
+            start_us,
+            start_wall_us,
+        };
         let writer = ChunkWriter::new(place, &key, &mut crate::rng())?;
-        Ok(Current { writer, start_us, pictured: false, unsynced_us: None })
+        Ok(Current {
+            writer,
+            start_us,
+            pictured: false,
+            unsynced_us: None,
+        })
     }
 
     fn close_chunk(&mut self, end_us: u64, wall_us: u64) -> Result<(), RecorderError> {
-        let Some(chunk) = self.chunk.take() else { return Ok(()) };
+        let Some(chunk) = self.chunk.take() else {
+            return Ok(());
+        };
         let (bytes, sealed) = chunk.writer.finish(end_us)?;
         let full = self.append(&bytes);
         let checkpoint = self.store.checkpoint(&sealed, wall_us)?;
-        self.store.close_chunk(&sealed, &checkpoint.sign(&self.session_key)?)?;
+        self.store
+            .close_chunk(&sealed, &checkpoint.sign(&self.session_key)?)?;
         self.progress.chunks = self.store.chunks();
         self.progress.bytes = self.store.chunk_bytes();
         self.progress.last_us = self.progress.last_us.max(sealed.trailer.end_us);
@@ -240,6 +323,9 @@ impl SessionWriter {
 /// A reason that fits a manifest.
 pub(crate) fn cut(reason: &str) -> String {
     const LONGEST: usize = 240;
-    let end = (0..=reason.len().min(LONGEST)).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=reason.len().min(LONGEST))
+        .rev()
+        .find(|at| reason.is_char_boundary(*at))
+        .unwrap_or(0);
     reason[..end].to_owned()
 }

@@ -1,4 +1,7 @@
 //! x
-use anyhow::Result; use crate::{App,cli::*};
+use crate::{App, cli::*};
+use anyhow::Result;
 /// x
-pub fn run(_: &App, _: &BenchArgs) -> Result<()> { Ok(()) }
+pub fn run(_: &App, _: &BenchArgs) -> Result<()> {
+    Ok(())
+}

@@ -17,7 +17,10 @@ use crate::{
 pub fn run(app: &App, args: &DiscloseArgs) -> Result<()> {
     let mut recording = recording::open(app, &args.recording)?;
     if recording.index.kind == FileKind::Disclosure {
-        return Err(exit(USAGE, "this is a disclosure already; cut from the whole recording"));
+        return Err(exit(
+            USAGE,
+            "this is a disclosure already; cut from the whole recording",
+        ));
     }
     let secret = keyring::secret_required(&args.key, "disclosing")?;
     let (first, last) = range(&recording.index, &args.range)?;
@@ -33,21 +36,30 @@ pub fn run(app: &App, args: &DiscloseArgs) -> Result<()> {
         keys: keys.cover(first, last).ok_or_else(nothing)?,
     };
     let count = last - first + 1;
-    let proof = merkle::prove_range(&recording.leaves(), first as usize, count as usize).ok_or_else(nothing)?;
+    let proof = merkle::prove_range(&recording.leaves(), first as usize, count as usize)
+        .ok_or_else(nothing)?;
     let signed = disclosed.sign(&identity)?;
     recording::write_atomically(&args.to, |file| {
-        let mut writer = RecordingWriter::disclosure(BufWriter::new(file), &recording.head, &signed, &proof)?;
+        let mut writer =
+            RecordingWriter::disclosure(BufWriter::new(file), &recording.head, &signed, &proof)?;
         let bar = app.ui.steps_bar("disclosing", count.into());
         for nth in first..=last {
             writer.chunk(&recording.chunk(nth as usize)?)?;
             bar.inc(1);
         }
         bar.finish_and_clear();
-        writer.finish(&recording.manifest)?.into_inner().map_err(|e| e.into_error()).context("writing")?;
+        writer
+            .finish(&recording.manifest)?
+            .into_inner()
+            .map_err(|e| e.into_error())
+            .context("writing")?;
         Ok(())
     })?;
     let chunks = &recording.index.chunks[first as usize..=last as usize];
-    let (from, until) = (chunks.first().map_or(0, |c| c.start_us), chunks.last().map_or(0, |c| c.end_us));
+    let (from, until) = (
+        chunks.first().map_or(0, |c| c.start_us),
+        chunks.last().map_or(0, |c| c.end_us),
+    );
     if app.ui.json {
         let (from_us, until_us) = (from, until);
         return app.ui.json(&serde_json::json!({ "first": first, "last": last, "from_us": from_us, "until_us": until_us, "keys": disclosed.keys.len() }));
@@ -74,13 +86,22 @@ pub fn run(app: &App, args: &DiscloseArgs) -> Result<()> {
 fn range(index: &Index, range: &RangeArgs) -> Result<(u32, u32)> {
     let (from, until) = (range.from.unwrap_or(0), range.until.unwrap_or(u64::MAX));
     let touched = |c: &&lucid_format::IndexEntry| c.end_us >= from && c.start_us <= until;
-    let mut positions = (0u32..).zip(&index.chunks).filter(|(_, c)| touched(c)).map(|(position, _)| position);
+    let mut positions = (0u32..)
+        .zip(&index.chunks)
+        .filter(|(_, c)| touched(c))
+        .map(|(position, _)| position);
     let first = positions.next();
     match (first, positions.last().or(first)) {
         (Some(first), Some(last)) if from <= until => Ok((first, last)),
         _ => {
             let end = index.chunks.last().map_or(0, |c| c.end_us);
-            Err(exit(USAGE, format!("nothing was recorded in that range: the recording lasts {}", clock(end))))
+            Err(exit(
+                USAGE,
+                format!(
+                    "nothing was recorded in that range: the recording lasts {}",
+                    clock(end)
+                ),
+            ))
         }
     }
 }

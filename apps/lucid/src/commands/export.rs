@@ -23,11 +23,18 @@ use crate::{
 pub fn run(app: &App, args: &ExportArgs) -> Result<()> {
     let mut recording = recording::open(app, &args.recording)?;
     let secret = keyring::secret(&args.key)?;
-    let no_key = || exit(NO_KEY, "exporting needs a recipient's secret key: add --key NAME.key");
+    let no_key = || {
+        exit(
+            NO_KEY,
+            "exporting needs a recipient's secret key: add --key NAME.key",
+        )
+    };
     let keys = recording::keys(&recording, secret.as_ref())?.ok_or_else(no_key)?;
     let written = export(app, &mut recording, &keys, &args.to, &args.range, args.fps)?;
     app.ui.line(format!("{}: {written}", args.to.display()));
-    app.ui.note("This is derived: it proves nothing by itself. The recording does, with 'lucid verify'.");
+    app.ui.note(
+        "This is derived: it proves nothing by itself. The recording does, with 'lucid verify'.",
+    );
     Ok(())
 }
 
@@ -42,14 +49,26 @@ pub fn export(
 ) -> Result<String> {
     let end = recording.index.chunks.last().map_or(0, |c| c.end_us);
     let begin = recording.index.chunks.first().map_or(0, |c| c.start_us);
-    let (from, until) = (range.from.unwrap_or(begin).max(begin), range.until.unwrap_or(end).min(end));
+    let (from, until) = (
+        range.from.unwrap_or(begin).max(begin),
+        range.until.unwrap_or(end).min(end),
+    );
     if from > until {
-        return Err(exit(USAGE, format!("nothing was recorded in that range: the recording lasts {}", clock(end))));
+        return Err(exit(
+            USAGE,
+            format!(
+                "nothing was recorded in that range: the recording lasts {}",
+                clock(end)
+            ),
+        ));
     }
     match to.extension().and_then(|e| e.to_str()) {
         Some("png") => still(recording, keys, to, from),
         Some("mp4" | "mkv" | "webm") => video(app, recording, keys, to, (from, until), fps),
-        _ => Err(exit(USAGE, format!("{} ends in none of .mp4, .mkv, .webm, .png", to.display()))),
+        _ => Err(exit(
+            USAGE,
+            format!("{} ends in none of .mp4, .mkv, .webm, .png", to.display()),
+        )),
     }
 }
 
@@ -59,7 +78,10 @@ fn still(recording: &mut OpenRecording, keys: &KeySource, to: &Path, at: u64) ->
     let screen = frames.decoder.screen();
     let (width, height) = (screen.width(), screen.height());
     if width == 0 {
-        return Err(exit(USAGE, format!("nothing had been drawn at {}", clock(at))));
+        return Err(exit(
+            USAGE,
+            format!("nothing had been drawn at {}", clock(at)),
+        ));
     }
     let comment = provenance(frames.recording, at, at);
     recording::write_atomically(to, |file| {
@@ -94,14 +116,23 @@ fn video(
     for frame in 0..count {
         let changed = frames.advance(from + frame * 1_000_000 / u64::from(fps))?;
         if changed || frame == 0 {
-            compose(&mut canvas, width, frames.decoder.screen(), frames.decoder.pointer());
+            compose(
+                &mut canvas,
+                width,
+                frames.decoder.screen(),
+                frames.decoder.pointer(),
+            );
         }
         ffmpeg.frame(&canvas)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
     ffmpeg.finish(to)?;
-    Ok(format!("{width}×{height}, {count} frames, {} to {}", clock(from), clock(until)))
+    Ok(format!(
+        "{width}×{height}, {count} frames, {} to {}",
+        clock(from),
+        clock(until)
+    ))
 }
 
 /// What a derived file says of itself.
@@ -130,9 +161,20 @@ impl<'a> Frames<'a> {
     /// Ready to step from `at`: the chunk with the last picture before it is where decoding begins.
     fn at(recording: &'a mut OpenRecording, keys: &'a KeySource, at: u64) -> Result<Self> {
         let chunks = &recording.index.chunks;
-        let here = chunks.partition_point(|c| c.start_us <= at).saturating_sub(1);
-        let next = (0..=here).rev().find(|nth| chunks.get(*nth).is_some_and(|c| c.keyframe)).unwrap_or(0);
-        Ok(Self { recording, keys, decoder: Decoder::new(), next, waiting: std::collections::VecDeque::new() })
+        let here = chunks
+            .partition_point(|c| c.start_us <= at)
+            .saturating_sub(1);
+        let next = (0..=here)
+            .rev()
+            .find(|nth| chunks.get(*nth).is_some_and(|c| c.keyframe))
+            .unwrap_or(0);
+        Ok(Self {
+            recording,
+            keys,
+            decoder: Decoder::new(),
+            next,
+            waiting: std::collections::VecDeque::new(),
+        })
     }
 
     /// Plays everything up to `at`; whether anything was drawn or the pointer moved.
@@ -140,11 +182,23 @@ impl<'a> Frames<'a> {
         let mut changed = false;
         loop {
             while self.waiting.front().is_some_and(|(time, ..)| *time <= at) {
-                let Some((time, stream, payload)) = self.waiting.pop_front() else { break };
-                let change = self.decoder.apply(stream, &payload).with_context(|| format!("at {}", clock(time)))?;
+                let Some((time, stream, payload)) = self.waiting.pop_front() else {
+                    break;
+                };
+                let change = self
+                    .decoder
+                    .apply(stream, &payload)
+                    .with_context(|| format!("at {}", clock(time)))?;
                 changed |= change != lucid_player::Change::default();
             }
-            if !self.waiting.is_empty() || self.recording.index.chunks.get(self.next).is_none_or(|c| c.start_us > at) {
+            if !self.waiting.is_empty()
+                || self
+                    .recording
+                    .index
+                    .chunks
+                    .get(self.next)
+                    .is_none_or(|c| c.start_us > at)
+            {
                 return Ok(changed);
             }
             self.waiting = records(self.recording, self.keys, self.next)?.into();
@@ -153,13 +207,21 @@ impl<'a> Frames<'a> {
     }
 }
 
-fn records(recording: &mut OpenRecording, keys: &KeySource, nth: usize) -> Result<Vec<(u64, Stream, Vec<u8>)>> {
+fn records(
+    recording: &mut OpenRecording,
+    keys: &KeySource,
+    nth: usize,
+) -> Result<Vec<(u64, Stream, Vec<u8>)>> {
     let bytes = recording.chunk(nth)?;
     let view = ChunkView::parse(&bytes, true)?;
     let index = view.header.index;
-    let no_key = || FormatError::NoKey { why: format!("the key does not reach chunk {index}") };
+    let no_key = || FormatError::NoKey {
+        why: format!("the key does not reach chunk {index}"),
+    };
     let plaintext = view.open(&keys.chunk_key(index).ok_or_else(no_key)?)?;
-    view.records(&plaintext).map(|r| Ok(r.map(|r| (r.time_us, r.stream, r.payload.to_vec()))?)).collect()
+    view.records(&plaintext)
+        .map(|r| Ok(r.map(|r| (r.time_us, r.stream, r.payload.to_vec()))?))
+        .collect()
 }
 
 /// The largest screen of a range, even in both directions as video wants it: later frames cannot grow a video.
@@ -173,12 +235,16 @@ fn largest_screen(
     let chunks: Vec<usize> = (0..recording.index.chunks.len())
         .filter(|nth| recording.index.chunks[*nth].start_us <= until)
         .collect();
-    let first = chunks.iter().rev().copied().find(|n| recording.index.chunks[*n].start_us <= from && recording.index.chunks[*n].keyframe);
+    let first = chunks.iter().rev().copied().find(|n| {
+        recording.index.chunks[*n].start_us <= from && recording.index.chunks[*n].keyframe
+    });
     let bar = app.ui.steps_bar("measuring", chunks.len() as u64);
     let (mut width, mut height) = (0, 0);
     for nth in chunks.into_iter().skip_while(|n| Some(*n) < first) {
         for (_, stream, payload) in records(recording, keys, nth)? {
-            if let (Stream::Resize | Stream::Keyframe, Some([w0, w1, h0, h1])) = (stream, payload.first_chunk::<4>()) {
+            if let (Stream::Resize | Stream::Keyframe, Some([w0, w1, h0, h1])) =
+                (stream, payload.first_chunk::<4>())
+            {
                 width = width.max(u16::from_le_bytes([*w0, *w1]));
                 height = height.max(u16::from_le_bytes([*h0, *h1]));
             }
@@ -202,23 +268,44 @@ fn compose(canvas: &mut [u8], canvas_width: u16, screen: &Screen, pointer: Optio
     }
     let mut pixels = screen.pixels().to_vec();
     draw_pointer(&mut pixels, screen, pointer);
-    for (line, source) in canvas.chunks_exact_mut(stride).zip(pixels.chunks_exact(row)) {
+    for (line, source) in canvas
+        .chunks_exact_mut(stride)
+        .zip(pixels.chunks_exact(row))
+    {
         line[..row].copy_from_slice(source);
     }
 }
 
 /// An arrow: `#` black, `.` white.
 const ARROW: [&str; 17] = [
-    "#           ", "##          ", "#.#         ", "#..#        ", "#...#       ", "#....#      ", "#.....#     ",
-    "#......#    ", "#.......#   ", "#........#  ", "#.........# ", "#......#####", "#...#..#    ", "#..##...#   ",
-    "#.#  #..#   ", "##   #...#  ", "#     ###   ",
+    "#           ",
+    "##          ",
+    "#.#         ",
+    "#..#        ",
+    "#...#       ",
+    "#....#      ",
+    "#.....#     ",
+    "#......#    ",
+    "#.......#   ",
+    "#........#  ",
+    "#.........# ",
+    "#......#####",
+    "#...#..#    ",
+    "#..##...#   ",
+    "#.#  #..#   ",
+    "##   #...#  ",
+    "#     ###   ",
 ];
 
 fn draw_pointer(pixels: &mut [u8], screen: &Screen, pointer: Option<(u16, u16)>) {
     let Some((x, y)) = pointer else { return };
     let (width, x, y) = (usize::from(screen.width()), usize::from(x), usize::from(y));
     for (dy, line) in ARROW.iter().enumerate() {
-        for (dx, dot) in line.bytes().enumerate().filter(|(dx, dot)| *dot != b' ' && x + dx < width) {
+        for (dx, dot) in line
+            .bytes()
+            .enumerate()
+            .filter(|(dx, dot)| *dot != b' ' && x + dx < width)
+        {
             let at = ((y + dy) * width + x + dx) * 4;
             let shade = if dot == b'#' { 0 } else { 255 };
             if let Some(pixel) = pixels.get_mut(at..at + 3) {
@@ -236,9 +323,31 @@ struct Ffmpeg {
 impl Ffmpeg {
     fn start(to: &Path, width: u16, height: u16, fps: u32, comment: &str) -> Result<Self> {
         let mut command = Command::new("ffmpeg");
-        command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "rawvideo", "-pixel_format", "rgba"]);
-        command.args(["-video_size", &format!("{width}x{height}"), "-framerate", &fps.to_string(), "-i", "pipe:0"]);
-        command.args(["-pix_fmt", "yuv420p", "-metadata", "title=Derived from a Lucid recording"]);
+        command.args([
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-nostdin",
+            "-y",
+            "-f",
+            "rawvideo",
+            "-pixel_format",
+            "rgba",
+        ]);
+        command.args([
+            "-video_size",
+            &format!("{width}x{height}"),
+            "-framerate",
+            &fps.to_string(),
+            "-i",
+            "pipe:0",
+        ]);
+        command.args([
+            "-pix_fmt",
+            "yuv420p",
+            "-metadata",
+            "title=Derived from a Lucid recording",
+        ]);
         command.args(["-metadata", &format!("comment={comment}")]);
         if to.extension().is_some_and(|e| e != "webm") {
             command.args(["-c:v", "libx264", "-preset", "veryfast", "-crf", "23"]);
@@ -246,7 +355,12 @@ impl Ffmpeg {
         if to.extension().is_some_and(|e| e == "mp4") {
             command.args(["-movflags", "+faststart"]);
         }
-        command.arg("--").arg(to).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg("--")
+            .arg(to)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {
                 exit(PROGRAM, "ffmpeg is not installed: install it ('apt-get install ffmpeg'), or export a .png, which needs none")
@@ -266,8 +380,15 @@ impl Ffmpeg {
 
     fn finish(mut self, to: &Path) -> Result<()> {
         let flushed = self.input.take().map(|mut input| input.flush());
-        let status = self.child.wait().with_context(|| format!("waiting for ffmpeg to write {}", to.display()))?;
-        if status.success() && matches!(flushed, Some(Ok(()))) { Ok(()) } else { Err(self.failure()) }
+        let status = self
+            .child
+            .wait()
+            .with_context(|| format!("waiting for ffmpeg to write {}", to.display()))?;
+        if status.success() && matches!(flushed, Some(Ok(()))) {
+            Ok(())
+        } else {
+            Err(self.failure())
+        }
     }
 
     /// What ffmpeg said; it has little to say, so reading it all is bounded.
@@ -276,7 +397,8 @@ impl Ffmpeg {
         let mut said = String::new();
         if let Some(stderr) = self.child.stderr.as_mut() {
             // Its words are a help, not the fault.
-            let _ = std::io::Read::read_to_string(&mut std::io::Read::take(stderr, 4096), &mut said);
+            let _ =
+                std::io::Read::read_to_string(&mut std::io::Read::take(stderr, 4096), &mut said);
         }
         exit(PROGRAM, format!("ffmpeg failed: {}", said.trim()))
     }

@@ -8,7 +8,13 @@ use lucid_recorder::{Gateway, Settings, target};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
-use crate::{App, cli::GatewayArgs, commands, exit::{USAGE, exit}, keyring};
+use crate::{
+    App,
+    cli::GatewayArgs,
+    commands,
+    exit::{USAGE, exit},
+    keyring,
+};
 
 /// Runs until Ctrl-C or SIGTERM.
 pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
@@ -21,19 +27,32 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
         }
     }
     let configured = &app.settings.gateway;
-    let recipients = if args.recipient.is_empty() { &configured.recipients } else { &args.recipient };
+    let recipients = if args.recipient.is_empty() {
+        &configured.recipients
+    } else {
+        &args.recipient
+    };
     let settings = Settings {
         max_sessions: configured.max_sessions,
         max_chunk: app.settings.chunk.max_bytes,
         policy_timeout: std::time::Duration::from_millis(configured.policy_timeout_ms),
-        recipients: recipients.iter().map(|path| keyring::public(path)).collect::<Result<_>>()?,
+        recipients: recipients
+            .iter()
+            .map(|path| keyring::public(path))
+            .collect::<Result<_>>()?,
         targets,
     };
-    let listen = args.listen.clone().unwrap_or_else(|| configured.listen.clone());
+    let listen = args
+        .listen
+        .clone()
+        .unwrap_or_else(|| configured.listen.clone());
     lucid_service::logs::init(app.settings.log.format, &app.settings.log.level)?;
     let gateway = Arc::new(Gateway::new(home.clone(), app.store()?, settings)?);
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting")?;
     runtime.block_on(async {
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
@@ -64,15 +83,30 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
 
 fn named_on_command_line(args: &GatewayArgs) -> Result<BTreeMap<String, Target>> {
     let password = match &args.target_password_file {
-        Some(path) => Zeroizing::new(keyring::read_text(path)?.lines().next().unwrap_or_default().to_owned()),
+        Some(path) => Zeroizing::new(
+            keyring::read_text(path)?
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        ),
         None => Zeroizing::new(std::env::var("LUCID_TARGET_PASSWORD").unwrap_or_default()),
     };
-    let pin = args.target_pin.as_deref().map(str::parse).transpose().map_err(|e| exit(USAGE, format!("--target-pin: {e}")))?;
+    let pin = args
+        .target_pin
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|e| exit(USAGE, format!("--target-pin: {e}")))?;
     let trust = pin.map_or(Trust::AskFirstUse, Trust::Pin);
     let read = |text: &String| {
-        let credentials =
-            Credentials { username: args.target_user.clone(), domain: String::new(), password: password.clone() };
-        target::from_argument(text, credentials, trust.clone()).map_err(|e| exit(USAGE, format!("--target: {e}")))
+        let credentials = Credentials {
+            username: args.target_user.clone(),
+            domain: String::new(),
+            password: password.clone(),
+        };
+        target::from_argument(text, credentials, trust.clone())
+            .map_err(|e| exit(USAGE, format!("--target: {e}")))
     };
     args.target.iter().map(read).collect()
 }

@@ -52,12 +52,19 @@ pub fn run(app: &App, args: &ReplayArgs) -> Result<()> {
     let seed = match keyring::secret(&args.key)? {
         Some(secret) if recording.index.kind == FileKind::Recording => {
             let wraps = recording.wraps.as_deref().unwrap_or_default();
-            Some(lucid_format::open_wraps(wraps, recording.head.ticket.session, &secret)?)
+            Some(lucid_format::open_wraps(
+                wraps,
+                recording.head.ticket.session,
+                &secret,
+            )?)
         }
         _ => None,
     };
     let file = recording::file(app, &args.recording)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting")?;
     runtime.block_on(async {
         let (listener, served) = listen(file, args.port).await?;
         let url = seed.map_or_else(|| served.page(), |seed| served.url(&seed));
@@ -85,7 +92,11 @@ impl Served {
 
     /// The page's address with the key in its fragment.
     pub fn url(&self, seed: &SessionSeed) -> String {
-        format!("{}#k={}", self.page(), data_encoding::BASE64URL_NOPAD.encode(seed.bytes().as_ref()))
+        format!(
+            "{}#k={}",
+            self.page(),
+            data_encoding::BASE64URL_NOPAD.encode(seed.bytes().as_ref())
+        )
     }
 }
 
@@ -96,7 +107,14 @@ pub async fn listen(file: File, port: u16) -> Result<(TcpListener, Served)> {
         .with_context(|| format!("listening on 127.0.0.1:{port}"))?;
     let host = listener.local_addr()?.to_string().into();
     let len = file.metadata()?.len();
-    Ok((listener, Served { file: Arc::new(Mutex::new(file)), len, host }))
+    Ok((
+        listener,
+        Served {
+            file: Arc::new(Mutex::new(file)),
+            len,
+            host,
+        },
+    ))
 }
 
 /// Serves the player and the recording.
@@ -106,15 +124,24 @@ pub async fn serve(listener: TcpListener, served: Served) -> Result<()> {
         .fallback(page)
         .layer(middleware::from_fn_with_state(served.clone(), guard))
         .with_state(served);
-    axum::serve(listener, router).await.context("serving the player")
+    axum::serve(listener, router)
+        .await
+        .context("serving the player")
 }
 
 /// Refuses foreign host names, and says what a browser may do with what it gets.
 async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|h| h.to_str().ok());
     let port = served.host.rsplit(':').next().unwrap_or_default();
     if host != Some(&*served.host) && host != Some(&format!("localhost:{port}")) {
-        return (StatusCode::MISDIRECTED_REQUEST, "this player answers to its loopback address only\n").into_response();
+        return (
+            StatusCode::MISDIRECTED_REQUEST,
+            "this player answers to its loopback address only\n",
+        )
+            .into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -171,15 +198,27 @@ async fn piece(State(served): State<Served>, headers: HeaderMap) -> Response {
         Ok::<_, std::io::Error>(bytes)
     });
     let Ok(Ok(bytes)) = read.await else {
-        return (StatusCode::INTERNAL_SERVER_ERROR, "the recording cannot be read\n").into_response();
+        return (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the recording cannot be read\n",
+        )
+            .into_response();
     };
     let kind = (header::CONTENT_TYPE, "application/octet-stream".to_owned());
     let ranges = (header::ACCEPT_RANGES, "bytes".to_owned());
     if whole {
         return ([kind, ranges], Body::from(bytes)).into_response();
     }
-    let at = (header::CONTENT_RANGE, format!("bytes {start}-{}/{len}", end.saturating_sub(1)));
-    (StatusCode::PARTIAL_CONTENT, [kind, ranges, at], Body::from(bytes)).into_response()
+    let at = (
+        header::CONTENT_RANGE,
+        format!("bytes {start}-{}/{len}", end.saturating_sub(1)),
+    );
+    (
+        StatusCode::PARTIAL_CONTENT,
+        [kind, ranges, at],
+        Body::from(bytes),
+    )
+        .into_response()
 }
 
 /// First byte and one past the last, of `bytes=a-b`, `bytes=a-` or `bytes=-n`.
@@ -195,9 +234,15 @@ fn parse_range(text: &str, len: u64) -> Option<(u64, u64)> {
 }
 
 fn open_browser(app: &App, url: &str) {
-    let started = Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let started = Command::new("xdg-open")
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     if started.is_err() {
-        app.ui.note("open the address in a browser: none could be started from here");
+        app.ui
+            .note("open the address in a browser: none could be started from here");
     }
 }
 
@@ -211,7 +256,15 @@ mod tests {
         assert_eq!(parse_range("bytes=90-", 100), Some((90, 100)));
         assert_eq!(parse_range("bytes=-10", 100), Some((90, 100)));
         assert_eq!(parse_range("bytes=90-200", 100), Some((90, 100)));
-        for bad in ["bytes=100-", "bytes=9-2", "bytes=", "bytes=-", "items=0-1", "bytes=0-1,3-4", "bytes=0-18446744073709551615x"] {
+        for bad in [
+            "bytes=100-",
+            "bytes=9-2",
+            "bytes=",
+            "bytes=-",
+            "items=0-1",
+            "bytes=0-1,3-4",
+            "bytes=0-18446744073709551615x",
+        ] {
             assert_eq!(parse_range(bad, 100), None, "{bad}");
         }
     }

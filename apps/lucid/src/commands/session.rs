@@ -23,17 +23,34 @@ use crate::{
 /// Runs a subcommand.
 pub fn run(app: &App, command: SessionCommand) -> Result<()> {
     match command {
-        SessionCommand::Mint { user, target, valid_for } => mint(app, user, target, valid_for),
+        SessionCommand::Mint {
+            user,
+            target,
+            valid_for,
+        } => mint(app, user, target, valid_for),
         SessionCommand::List => list(app),
         SessionCommand::Show { id } => show(app, parse(&id)?),
         SessionCommand::Watch { id } => watch(app, parse(&id)?),
-        SessionCommand::End { id, reason } => steer(app, &id, |session| Request::End { session, reason }),
-        SessionCommand::Allow { id, channel, duration } => {
+        SessionCommand::End { id, reason } => {
+            steer(app, &id, |session| Request::End { session, reason })
+        }
+        SessionCommand::Allow {
+            id,
+            channel,
+            duration,
+        } => {
             let for_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
             let by = std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
-            steer(app, &id, |session| Request::Allow { session, channel, for_ms, by })
+            steer(app, &id, |session| Request::Allow {
+                session,
+                channel,
+                for_ms,
+                by,
+            })
         }
-        SessionCommand::Deny { id, channel } => steer(app, &id, |session| Request::Deny { session, channel }),
+        SessionCommand::Deny { id, channel } => {
+            steer(app, &id, |session| Request::Deny { session, channel })
+        }
         SessionCommand::Recover { id } => recover_sessions(app, id.as_deref()),
         SessionCommand::Shred { id, yes } => shred(app, parse(&id)?, yes),
         SessionCommand::Hold { id, reason } => {
@@ -48,16 +65,27 @@ pub fn run(app: &App, command: SessionCommand) -> Result<()> {
 }
 
 fn parse(id: &str) -> Result<SessionId> {
-    id.parse().map_err(|e: lucid_format::FormatError| exit(USAGE, e.to_string()))
+    id.parse()
+        .map_err(|e: lucid_format::FormatError| exit(USAGE, e.to_string()))
 }
 
 fn mint(app: &App, user: String, target: String, valid_for: std::time::Duration) -> Result<()> {
     let home = app.home()?;
     let policy = app.settings.policy();
-    let request = MintRequest { user, target, valid_for_s: valid_for.as_secs(), policy };
+    let request = MintRequest {
+        user,
+        target,
+        valid_for_s: valid_for.as_secs(),
+        policy,
+    };
     let minted = ticket::mint(&home, &request, wall_clock_us())?;
     let id = minted.ticket.session.to_string();
-    log(app, "session-minted", &id, &format!("for {} on {}", request.user, request.target))?;
+    log(
+        app,
+        "session-minted",
+        &id,
+        &format!("for {} on {}", request.user, request.target),
+    )?;
     if app.ui.json {
         return app.ui.json(&serde_json::json!({
             "session": id, "user": request.user, "target": request.target,
@@ -66,8 +94,14 @@ fn mint(app: &App, user: String, target: String, valid_for: std::time::Duration)
     }
     app.ui.line(format!("session   {id}"));
     app.ui.line(format!("user      {}", request.user));
-    app.ui.line(format!("password  {}", app.ui.paint(Tone::Strong, minted.password.as_str())));
-    app.ui.line(format!("valid     once, until {}", date(minted.ticket.expires_us)));
+    app.ui.line(format!(
+        "password  {}",
+        app.ui.paint(Tone::Strong, minted.password.as_str())
+    ));
+    app.ui.line(format!(
+        "valid     once, until {}",
+        date(minted.ticket.expires_us)
+    ));
     app.ui.note("The password is shown this once. Log in with any RDP client that offers TLS; see docs/sessions/clients.md.");
     Ok(())
 }
@@ -78,8 +112,11 @@ fn list(app: &App) -> Result<()> {
     let live: Vec<LiveSession> = control::ask(&home.control(), &Request::List).unwrap_or_default();
     let listing = app.store()?.list()?;
     if app.ui.json {
-        let damaged: Vec<_> =
-            listing.damaged.iter().map(|d| serde_json::json!({"id": d.id.to_string(), "error": d.error.to_string()})).collect();
+        let damaged: Vec<_> = listing
+            .damaged
+            .iter()
+            .map(|d| serde_json::json!({"id": d.id.to_string(), "error": d.error.to_string()}))
+            .collect();
         return app.ui.json(&serde_json::json!({
             "tickets": tickets, "live": live, "sessions": listing.sessions, "damaged": damaged,
         }));
@@ -87,7 +124,15 @@ fn list(app: &App) -> Result<()> {
     let mut rows = Vec::new();
     for t in &tickets {
         let until = format!("until {}", date(t.expires_us));
-        rows.push(vec![t.session.clone(), "ticket".into(), t.user.clone(), t.target.clone(), until, "-".into(), "-".into()]);
+        rows.push(vec![
+            t.session.clone(),
+            "ticket".into(),
+            t.user.clone(),
+            t.target.clone(),
+            until,
+            "-".into(),
+            "-".into(),
+        ]);
     }
     for s in &listing.sessions {
         let mut state = state(s);
@@ -106,9 +151,18 @@ fn list(app: &App) -> Result<()> {
             size(bytes),
         ]);
     }
-    table(app.ui, &["SESSION", "STATE", "USER", "TARGET", "STARTED", "LENGTH", "SIZE"], &rows);
+    table(
+        app.ui,
+        &[
+            "SESSION", "STATE", "USER", "TARGET", "STARTED", "LENGTH", "SIZE",
+        ],
+        &rows,
+    );
     for damaged in &listing.damaged {
-        app.ui.note(format!("{} cannot be read: {} ('lucid fsck' says more)", damaged.id, damaged.error));
+        app.ui.note(format!(
+            "{} cannot be read: {} ('lucid fsck' says more)",
+            damaged.id, damaged.error
+        ));
     }
     Ok(())
 }
@@ -120,7 +174,11 @@ fn state(summary: &SessionSummary) -> String {
         SessionState::Closed => "sealed",
         SessionState::Cut => "cut",
     };
-    if summary.shredded_us.is_some() { format!("{word}, shredded") } else { word.to_owned() }
+    if summary.shredded_us.is_some() {
+        format!("{word}, shredded")
+    } else {
+        word.to_owned()
+    }
 }
 
 fn show(app: &App, id: SessionId) -> Result<()> {
@@ -128,20 +186,53 @@ fn show(app: &App, id: SessionId) -> Result<()> {
     let summary = &session.summary;
     if app.ui.json {
         let chunks: Vec<String> = session.chunks.iter().map(|h| h.to_hex()).collect();
-        let recipients: Vec<String> = session.head.head.recipients.iter().map(|r| data_encoding::HEXLOWER.encode(&r.0)).collect();
+        let recipients: Vec<String> = session
+            .head
+            .head
+            .recipients
+            .iter()
+            .map(|r| data_encoding::HEXLOWER.encode(&r.0))
+            .collect();
         return app.ui.json(&serde_json::json!({
             "summary": summary, "host_key": session.head.ticket.host_key.to_string(),
             "recipients": recipients, "chunks": chunks,
             "root": session.manifest.as_ref().map(|m| m.manifest.root.to_hex()),
         }));
     }
-    let row = |label: &str, text: String| app.ui.line(format!("{} {text}", app.ui.paint(Tone::Faint, format!("{label:<10}"))));
+    let row = |label: &str, text: String| {
+        app.ui.line(format!(
+            "{} {text}",
+            app.ui.paint(Tone::Faint, format!("{label:<10}"))
+        ))
+    };
     row("session", id.to_string());
     row("state", state(summary));
-    row("who", format!("{} on {}, from {}", summary.user, summary.target, summary.client));
-    row("when", format!("{}, {} long", date(summary.started_us), clock(summary.duration_us)));
-    row("chunks", format!("{}, {}", summary.chunks, size(summary.bytes)));
-    let recipients: Vec<String> = session.head.head.recipients.iter().map(ToString::to_string).collect();
+    row(
+        "who",
+        format!(
+            "{} on {}, from {}",
+            summary.user, summary.target, summary.client
+        ),
+    );
+    row(
+        "when",
+        format!(
+            "{}, {} long",
+            date(summary.started_us),
+            clock(summary.duration_us)
+        ),
+    );
+    row(
+        "chunks",
+        format!("{}, {}", summary.chunks, size(summary.bytes)),
+    );
+    let recipients: Vec<String> = session
+        .head
+        .head
+        .recipients
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     row("recipients", recipients.join(", "));
     row("host", session.head.ticket.host_key.to_string());
     if let Some(manifest) = &session.manifest {
@@ -172,13 +263,31 @@ fn watch(app: &App, id: SessionId) -> Result<()> {
 }
 
 fn describe(event: &SessionEvent) -> String {
-    let way = |to_desktop: &bool| if *to_desktop { "to the desktop" } else { "from the desktop" };
+    let way = |to_desktop: &bool| {
+        if *to_desktop {
+            "to the desktop"
+        } else {
+            "from the desktop"
+        }
+    };
     match event {
         SessionEvent::Chunks { progress } => {
-            format!("{}  {} chunks, {} records, {}", clock(progress.last_us), progress.chunks, progress.records, size(progress.bytes))
+            format!(
+                "{}  {} chunks, {} records, {}",
+                clock(progress.last_us),
+                progress.chunks,
+                progress.records,
+                size(progress.bytes)
+            )
         }
-        SessionEvent::Denied { channel, to_desktop, count } => format!("denied   {channel}, {count} PDUs {}", way(to_desktop)),
-        SessionEvent::Granted { channel, for_ms } => format!("granted  {channel} for {} s", for_ms / 1000),
+        SessionEvent::Denied {
+            channel,
+            to_desktop,
+            count,
+        } => format!("denied   {channel}, {count} PDUs {}", way(to_desktop)),
+        SessionEvent::Granted { channel, for_ms } => {
+            format!("granted  {channel} for {} s", for_ms / 1000)
+        }
         SessionEvent::GrantEnded { channel } => format!("closed   {channel}"),
         SessionEvent::Note { text } => format!("note     {text}"),
         SessionEvent::Ended { reason } => format!("ended    {reason}"),
@@ -202,25 +311,52 @@ fn recover_sessions(app: &App, id: Option<&str>) -> Result<()> {
     let host = app.home()?.identity()?;
     let unsealed = match id {
         Some(id) => vec![parse(id)?],
-        None => store.list()?.sessions.iter().filter(|s| s.state == SessionState::Unsealed).map(|s| s.id).collect(),
+        None => store
+            .list()?
+            .sessions
+            .iter()
+            .filter(|s| s.state == SessionState::Unsealed)
+            .map(|s| s.id)
+            .collect(),
     };
     if unsealed.is_empty() {
         app.ui.note("there is nothing to recover");
     }
     for id in unsealed {
-        let manifest = recover(&store, &host, id, "the recorder died; sealed by 'lucid session recover'")?;
-        let what = format!("{} long, {} chunks, {}", clock(manifest.duration_us), manifest.chunks, size(manifest.chunk_bytes));
-        log(app, "session-recovered", &id.to_string(), &format!("sealed as cut: {what}"))?;
+        let manifest = recover(
+            &store,
+            &host,
+            id,
+            "the recorder died; sealed by 'lucid session recover'",
+        )?;
+        let what = format!(
+            "{} long, {} chunks, {}",
+            clock(manifest.duration_us),
+            manifest.chunks,
+            size(manifest.chunk_bytes)
+        );
+        log(
+            app,
+            "session-recovered",
+            &id.to_string(),
+            &format!("sealed as cut: {what}"),
+        )?;
     }
     Ok(())
 }
 
 fn shred(app: &App, id: SessionId, yes: bool) -> Result<()> {
     let store = app.store()?;
-    let summary = store.session(id).map_err(|e| exit(NOT_FOUND, e.to_string()))?.summary;
+    let summary = store
+        .session(id)
+        .map_err(|e| exit(NOT_FOUND, e.to_string()))?
+        .summary;
     if !yes {
         if !std::io::stdin().is_terminal() {
-            return Err(exit(USAGE, "nobody can be asked: give --yes to destroy the keys"));
+            return Err(exit(
+                USAGE,
+                "nobody can be asked: give --yes to destroy the keys",
+            ));
         }
         let mut terminal = std::io::stderr();
         write!(
@@ -238,7 +374,12 @@ fn shred(app: &App, id: SessionId, yes: bool) -> Result<()> {
         }
     }
     store.shred(id, wall_clock_us())?;
-    log(app, "session-shredded", &id.to_string(), "keys destroyed; it still verifies")
+    log(
+        app,
+        "session-shredded",
+        &id.to_string(),
+        "keys destroyed; it still verifies",
+    )
 }
 
 /// Writes to the audit log, and tells the person.
@@ -252,10 +393,20 @@ fn log(app: &App, event: &str, id: &str, detail: &str) -> Result<()> {
         detail: detail.to_owned(),
         prev: String::new(),
     };
-    AuditLog::at(app.home()?.audit()).append(entry).context("writing the audit log")?;
+    AuditLog::at(app.home()?.audit())
+        .append(entry)
+        .context("writing the audit log")?;
     if event != "session-minted" {
-        let text = format!("{id}: {event}{}{detail}", if detail.is_empty() { "" } else { ", " });
-        if app.ui.json { app.ui.json(&serde_json::json!({ "session": id, "event": event, "detail": detail }))? } else { app.ui.line(text) }
+        let text = format!(
+            "{id}: {event}{}{detail}",
+            if detail.is_empty() { "" } else { ", " }
+        );
+        if app.ui.json {
+            app.ui
+                .json(&serde_json::json!({ "session": id, "event": event, "detail": detail }))?
+        } else {
+            app.ui.line(text)
+        }
     }
     Ok(())
 }

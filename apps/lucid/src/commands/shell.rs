@@ -17,7 +17,12 @@ pub fn completions(shell: clap_complete::Shell) -> Result<()> {
 /// Writes a man page for each command.
 pub fn man_pages(ui: Ui, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-    clap_mangen::generate_to(Cli::command(), dir).with_context(|| format!("writing into {}", dir.display()))?;
-    ui.note(format!("wrote man pages into {}: read them with 'man -l {}/lucid.1'", dir.display(), dir.display()));
+    clap_mangen::generate_to(Cli::command(), dir)
+        .with_context(|| format!("writing into {}", dir.display()))?;
+    ui.note(format!(
+        "wrote man pages into {}: read them with 'man -l {}/lucid.1'",
+        dir.display(),
+        dir.display()
+    ));
     Ok(())
 }

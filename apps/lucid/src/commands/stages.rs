@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use lucid_format::{
-    ChunkPlace, ChunkView, ChunkWriter, Hash, MAX_CHUNK_BYTES, MAX_CHUNK_PLAINTEXT, MAX_PAYLOAD, Record, SessionId,
-    SessionSeed, Stream, Wrap, merkle, open_wraps, wrap_seed,
+    ChunkPlace, ChunkView, ChunkWriter, Hash, MAX_CHUNK_BYTES, MAX_CHUNK_PLAINTEXT, MAX_PAYLOAD,
+    Record, SessionId, SessionSeed, Stream, Wrap, merkle, open_wraps, wrap_seed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,9 +33,16 @@ pub fn chunk(app: &App, args: &ChunkArgs) -> Result<()> {
         return join(app, &args.from, &args.to);
     }
     if args.size == 0 || args.size > MAX_CHUNK_PLAINTEXT {
-        return Err(exit(USAGE, format!("--size is 1 to {MAX_CHUNK_PLAINTEXT} bytes, not {}", args.size)));
+        return Err(exit(
+            USAGE,
+            format!(
+                "--size is 1 to {MAX_CHUNK_PLAINTEXT} bytes, not {}",
+                args.size
+            ),
+        ));
     }
-    let mut file = fs::File::open(&args.from).with_context(|| format!("opening {}", args.from.display()))?;
+    let mut file =
+        fs::File::open(&args.from).with_context(|| format!("opening {}", args.from.display()))?;
     let total = file.metadata()?.len();
     new_dir(&args.to)?;
     let bar = app.ui.bytes_bar("cutting", total);
@@ -62,7 +69,8 @@ fn join(app: &App, from: &Path, to: &Path) -> Result<()> {
         let bar = app.ui.steps_bar("joining", files.len() as u64);
         for path in &files {
             let small = read_bounded(path, MAX_CHUNK_BYTES)?;
-            let piece = zstd::bulk::decompress(&small, MAX_CHUNK_PLAINTEXT).with_context(|| path.display().to_string())?;
+            let piece = zstd::bulk::decompress(&small, MAX_CHUNK_PLAINTEXT)
+                .with_context(|| path.display().to_string())?;
             out.write_all(&piece)?;
             bar.inc(1);
         }
@@ -78,7 +86,11 @@ pub fn encrypt(app: &App, args: &EncryptArgs) -> Result<()> {
     }
     let files = files_in(&args.from)?;
     new_dir(&args.to)?;
-    let recipients: Vec<_> = args.recipient.iter().map(|path| keyring::public(path)).collect::<Result<_>>()?;
+    let recipients: Vec<_> = args
+        .recipient
+        .iter()
+        .map(|path| keyring::public(path))
+        .collect::<Result<_>>()?;
     let mut rng = lucid_recorder::rng();
     let mut id = [0; 16];
     getrandom::fill(&mut id).context("random numbers")?;
@@ -93,12 +105,27 @@ pub fn encrypt(app: &App, args: &EncryptArgs) -> Result<()> {
     for (index, path) in (0u32..).zip(&files) {
         let payload = read_bounded(path, MAX_PAYLOAD)?;
         let key = keys.chunk_key(index).context("chunk keys")?;
-        let place = ChunkPlace { session, index, prev, start_us: 0, start_wall_us: 0 };
+        let place = ChunkPlace {
+            session,
+            index,
+            prev,
+            start_us: 0,
+            start_wall_us: 0,
+        };
         let mut writer = ChunkWriter::new(place, &key, &mut rng)?;
-        writer.push(&Record { time_us: 0, stream: Stream::PduOut, payload: &payload })?;
+        writer.push(&Record {
+            time_us: 0,
+            stream: Stream::PduOut,
+            payload: &payload,
+        })?;
         let (bytes, sealed) = writer.finish(0)?;
         put(&args.to.join(format!("{index:08}.chunk")), &bytes)?;
-        (prev, read, written, count) = (sealed.hash, read + payload.len() as u64, written + bytes.len() as u64, index + 1);
+        (prev, read, written, count) = (
+            sealed.hash,
+            read + payload.len() as u64,
+            written + bytes.len() as u64,
+            index + 1,
+        );
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -108,9 +135,13 @@ pub fn encrypt(app: &App, args: &EncryptArgs) -> Result<()> {
 fn open(app: &App, args: &EncryptArgs) -> Result<()> {
     let secret = keyring::secret_required(&args.key, "opening")?;
     let wraps_file = args.from.join(WRAPS);
-    let wraps: Vec<Wrap> = borsh::from_slice(&read_bounded(&wraps_file, usize::try_from(MAX_WRAPS)?)?)
-        .with_context(|| format!("{} holds no key wraps", wraps_file.display()))?;
-    let files: Vec<PathBuf> = files_in(&args.from)?.into_iter().filter(|p| *p != wraps_file).collect();
+    let wraps: Vec<Wrap> =
+        borsh::from_slice(&read_bounded(&wraps_file, usize::try_from(MAX_WRAPS)?)?)
+            .with_context(|| format!("{} holds no key wraps", wraps_file.display()))?;
+    let files: Vec<PathBuf> = files_in(&args.from)?
+        .into_iter()
+        .filter(|p| *p != wraps_file)
+        .collect();
     new_dir(&args.to)?;
     let bar = app.ui.steps_bar("opening", files.len() as u64);
     let (mut prev, mut keys, mut read, mut written) = (Hash::default(), None, 0, 0);
@@ -119,21 +150,34 @@ fn open(app: &App, args: &EncryptArgs) -> Result<()> {
         let bytes = read_bounded(path, MAX_CHUNK_BYTES)?;
         let view = ChunkView::parse(&bytes, false).with_context(context)?;
         if view.header.index != index || view.header.prev != prev {
-            let why = format!("{} is chunk {} and stands in the place of {index}", path.display(), view.header.index);
-            return Err(exit(TAMPERED, format!("{why}: chunks are missing, swapped or of another folder")));
+            let why = format!(
+                "{} is chunk {} and stands in the place of {index}",
+                path.display(),
+                view.header.index
+            );
+            return Err(exit(
+                TAMPERED,
+                format!("{why}: chunks are missing, swapped or of another folder"),
+            ));
         }
         let session = view.header.session;
         let keys = match &keys {
             Some(keys) => keys,
             None => keys.insert(open_wraps(&wraps, session, &secret)?.keys(session)),
         };
-        let plaintext = view.open(&keys.chunk_key(index).context("chunk keys")?).with_context(context)?;
+        let plaintext = view
+            .open(&keys.chunk_key(index).context("chunk keys")?)
+            .with_context(context)?;
         let mut content = Vec::new();
         for record in view.records(&plaintext) {
             content.extend_from_slice(record?.payload);
         }
         put(&args.to.join(format!("{index:08}")), &content)?;
-        (prev, read, written) = (Hash::of(&bytes), read + bytes.len() as u64, written + content.len() as u64);
+        (prev, read, written) = (
+            Hash::of(&bytes),
+            read + bytes.len() as u64,
+            written + content.len() as u64,
+        );
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -155,7 +199,9 @@ pub fn merkle(app: &App, command: &MerkleCommand) -> Result<()> {
         MerkleCommand::Root { files } => {
             let root = merkle::root(&leaves(app, files)?);
             if app.ui.json {
-                return app.ui.json(&serde_json::json!({ "size": files.len(), "root": root.to_hex() }));
+                return app
+                    .ui
+                    .json(&serde_json::json!({ "size": files.len(), "root": root.to_hex() }));
             }
             app.ui.line(root);
             Ok(())
@@ -166,18 +212,40 @@ pub fn merkle(app: &App, command: &MerkleCommand) -> Result<()> {
             let path = merkle::prove_range(&leaves, *position as usize, 1).ok_or_else(outside)?;
             let path = path.into_iter().map(Hash::to_hex).collect();
             let root = merkle::root(&leaves).to_hex();
-            app.ui.json(&Proof { size: u32::try_from(files.len())?, position: *position, root, path })
+            app.ui.json(&Proof {
+                size: u32::try_from(files.len())?,
+                position: *position,
+                root,
+                path,
+            })
         }
         MerkleCommand::Check { file, proof, root } => {
             let text = keyring::read_text(proof)?;
-            let proof: Proof = serde_json::from_str(&text).with_context(|| proof.display().to_string())?;
-            let path = proof.path.iter().map(|h| Hash::from_hex(h)).collect::<Result<Vec<_>, _>>()?;
+            let proof: Proof =
+                serde_json::from_str(&text).with_context(|| proof.display().to_string())?;
+            let path = proof
+                .path
+                .iter()
+                .map(|h| Hash::from_hex(h))
+                .collect::<Result<Vec<_>, _>>()?;
             let leaf = merkle::leaf(proof.position, address(file)?);
             let found = merkle::range_root(proof.size, proof.position, &[leaf], &path);
             if found != Some(Hash::from_hex(root)?) {
-                return Err(exit(TAMPERED, format!("{} is not file {} under that root", file.display(), proof.position)));
+                return Err(exit(
+                    TAMPERED,
+                    format!(
+                        "{} is not file {} under that root",
+                        file.display(),
+                        proof.position
+                    ),
+                ));
             }
-            app.ui.line(format!("{} is file {} of {} under {root}", file.display(), proof.position, proof.size));
+            app.ui.line(format!(
+                "{} is file {} of {} under {root}",
+                file.display(),
+                proof.position,
+                proof.size
+            ));
             Ok(())
         }
     }
@@ -197,30 +265,42 @@ fn leaves(app: &App, files: &[PathBuf]) -> Result<Vec<Hash>> {
 fn address(path: &Path) -> Result<Hash> {
     let mut hasher = blake3::Hasher::new();
     let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    hasher.update_reader(file).with_context(|| format!("reading {}", path.display()))?;
+    hasher
+        .update_reader(file)
+        .with_context(|| format!("reading {}", path.display()))?;
     Ok(Hash(hasher.finalize().into()))
 }
 
 fn done(app: &App, to: &Path, count: u32, read: u64, written: u64) -> Result<()> {
     if app.ui.json {
-        return app.ui.json(&serde_json::json!({ "files": count, "bytes_in": read, "bytes_out": written }));
+        return app
+            .ui
+            .json(&serde_json::json!({ "files": count, "bytes_in": read, "bytes_out": written }));
     }
     let (read, written) = (crate::ui::size(read), crate::ui::size(written));
-    app.ui.line(format!("{}: {count} files, {read} became {written}", to.display()));
+    app.ui.line(format!(
+        "{}: {count} files, {read} became {written}",
+        to.display()
+    ));
     Ok(())
 }
 
 fn new_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
     if fs::read_dir(path)?.next().is_some() {
-        return Err(exit(USAGE, format!("{} is not empty: give a new folder", path.display())));
+        return Err(exit(
+            USAGE,
+            format!("{} is not empty: give a new folder", path.display()),
+        ));
     }
     Ok(())
 }
 
 fn files_in(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
-    let mut files = entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let mut files = entries
+        .map(|e| Ok(e?.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
     files.retain(|p| p.is_file());
     files.sort();
     if files.is_empty() {
@@ -230,10 +310,18 @@ fn files_in(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn read_bounded(path: &Path, bound: usize) -> Result<Vec<u8>> {
-    let len = fs::metadata(path).with_context(|| path.display().to_string())?.len();
+    let len = fs::metadata(path)
+        .with_context(|| path.display().to_string())?
+        .len();
     if len > bound as u64 {
         let way_out = "cut it first with 'lucid chunk'";
-        return Err(exit(USAGE, format!("{} has {len} bytes and the bound is {bound}: {way_out}", path.display())));
+        return Err(exit(
+            USAGE,
+            format!(
+                "{} has {len} bytes and the bound is {bound}: {way_out}",
+                path.display()
+            ),
+        ));
     }
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }

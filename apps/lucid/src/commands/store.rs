@@ -18,16 +18,24 @@ use crate::{
 /// Writes a session into one file.
 pub fn pack(app: &App, args: &PackArgs) -> Result<()> {
     let id: SessionId = args.id.parse()?;
-    let to = args.to.clone().unwrap_or_else(|| PathBuf::from(format!("{id}.lucid")));
+    let to = args
+        .to
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{id}.lucid")));
     let store = app.store()?;
     recording::write_atomically(&to, |file| {
         let writer = recording::pack(app, &store, id, BufWriter::new(file))?;
-        writer.into_inner().map_err(std::io::IntoInnerError::into_error).context("writing")?;
+        writer
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .context("writing")?;
         Ok(())
     })?;
     let bytes = std::fs::metadata(&to)?.len();
     if app.ui.json {
-        return app.ui.json(&serde_json::json!({ "file": to, "bytes": bytes }));
+        return app
+            .ui
+            .json(&serde_json::json!({ "file": to, "bytes": bytes }));
     }
     app.ui.line(format!("{}: {}", to.display(), size(bytes)));
     Ok(())
@@ -47,11 +55,30 @@ pub fn fsck(app: &App) -> Result<u8> {
         app.ui.json(&report)?;
     } else {
         for finding in &report.findings {
-            let tone = if finding.severity == Severity::Error { Tone::Bad } else { Tone::Faint };
-            app.ui.line(format!("{} {}: {}", app.ui.paint(tone, format!("{:?}", finding.kind).to_lowercase()), finding.path.display(), finding.why));
+            let tone = if finding.severity == Severity::Error {
+                Tone::Bad
+            } else {
+                Tone::Faint
+            };
+            app.ui.line(format!(
+                "{} {}: {}",
+                app.ui
+                    .paint(tone, format!("{:?}", finding.kind).to_lowercase()),
+                finding.path.display(),
+                finding.why
+            ));
         }
-        let verdict = if sound { app.ui.paint(Tone::Good, "sound") } else { app.ui.paint(Tone::Bad, "DAMAGED") };
-        app.ui.line(format!("{verdict}: {} sessions, {} chunks, {}", report.sessions, report.chunks, size(report.bytes)));
+        let verdict = if sound {
+            app.ui.paint(Tone::Good, "sound")
+        } else {
+            app.ui.paint(Tone::Bad, "DAMAGED")
+        };
+        app.ui.line(format!(
+            "{verdict}: {} sessions, {} chunks, {}",
+            report.sessions,
+            report.chunks,
+            size(report.bytes)
+        ));
     }
     Ok(if sound { 0 } else { DAMAGED })
 }
@@ -65,17 +92,34 @@ pub fn prune(app: &App, args: &PruneArgs) -> Result<()> {
         max_bytes: args.max_bytes,
     };
     if policy.max_age_us.is_none() && policy.max_bytes.is_none() {
-        return Err(exit(USAGE, "nothing says what is too old or too much: give --older-than or --max-bytes, or set store.max_age_days"));
+        return Err(exit(
+            USAGE,
+            "nothing says what is too old or too much: give --older-than or --max-bytes, or set store.max_age_days",
+        ));
     }
     let report = app.store()?.prune(&policy, args.dry_run)?;
     if app.ui.json {
         return app.ui.json(&report);
     }
-    let verb = if args.dry_run { "would remove" } else { "removed" };
+    let verb = if args.dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
     for gone in &report.removed {
-        app.ui.line(format!("{verb} {}: {}, {} chunks, {}", gone.id, gone.why, gone.chunks, size(gone.bytes)));
+        app.ui.line(format!(
+            "{verb} {}: {}, {} chunks, {}",
+            gone.id,
+            gone.why,
+            gone.chunks,
+            size(gone.bytes)
+        ));
     }
     let (count, held) = (report.removed.len(), report.held);
-    app.ui.line(format!("{verb} {count} recordings: {} became {}; {held} are held", size(report.bytes_before), size(report.bytes_after)));
+    app.ui.line(format!(
+        "{verb} {count} recordings: {} became {}; {held} are held",
+        size(report.bytes_before),
+        size(report.bytes_after)
+    ));
     Ok(())
 }
