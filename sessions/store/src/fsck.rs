@@ -270,7 +270,10 @@ impl Fsck<'_> {
                 } else {
                     "a process died while it created a session; 'lucid prune' removes this after an hour"
                 };
-                self.harmless(FindingKind::Unfinished, &dir, None, why);
+                // Asked last: the session may have got its name since.
+                if disk::len(&dir)?.is_some() {
+                    self.harmless(FindingKind::Unfinished, &dir, None, why);
+                }
             } else if name.starts_with(TRASH) {
                 let why = "a prune was interrupted; 'lucid prune' goes on with it";
                 self.harmless(FindingKind::Unfinished, &dir, None, why);

@@ -56,7 +56,7 @@ pub(crate) const TRASH: &str = "trash-";
 pub struct Limits {
     /// Most bytes the store may hold; `None` for no quota.
     pub max_bytes: Option<u64>,
-    /// Bytes of the disk that recording leaves free, so that sessions can end properly.
+    /// Bytes of the disk that recording leaves free, so that sessions can end properly; 0 to write until it is full.
     pub min_free: u64,
 }
 
@@ -376,15 +376,17 @@ impl Store {
 
     /// Refuses `more` bytes that would pass the quota or what is to stay free.
     pub(crate) fn room_for(&self, more: u64) -> Result<(), StoreError> {
-        let free = disk::free(&self.root)?;
-        if free < self.limits.min_free.saturating_add(more) {
-            return Err(StoreError::Full {
-                why: format!(
-                    "the disk of {} has {free} bytes free, and {} are to stay free",
-                    self.root.display(),
-                    self.limits.min_free
-                ),
-            });
+        let min_free = self.limits.min_free;
+        if min_free > 0 {
+            let free = disk::free(&self.root)?;
+            if free < min_free.saturating_add(more) {
+                return Err(StoreError::Full {
+                    why: format!(
+                        "the disk of {} has {free} bytes free, and {min_free} are to stay free",
+                        self.root.display()
+                    ),
+                });
+            }
         }
         let Some(quota) = self.limits.max_bytes else {
             return Ok(());
@@ -433,7 +435,13 @@ impl Store {
                 if !folder.is_dir() {
                     continue;
                 }
-                for file in disk::entries(&folder)? {
+                let files = match disk::entries(&folder) {
+                    Ok(files) => files,
+                    // Renamed since: a session that was being created, or one that is being pruned.
+                    Err(_) if disk::len(&folder)?.is_none() => continue,
+                    Err(error) => return Err(error),
+                };
+                for file in files {
                     total += disk::len(&folder.join(file))?.unwrap_or(0);
                 }
             }
@@ -450,10 +458,11 @@ impl Store {
     /// Whether a writer has the session.
     pub(crate) fn is_live(dir: &Path) -> Result<bool, StoreError> {
         let path = dir.join(SESSION_LOCK);
-        if disk::len(&path)?.is_none() {
-            return Ok(false);
+        match disk::lock(&path, Lock::Shared, Duration::ZERO) {
+            Ok(lock) => Ok(lock.is_none()),
+            Err(_) if disk::len(&path)?.is_none() => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(disk::lock(&path, Lock::Shared, Duration::ZERO)?.is_none())
     }
 
     /// Takes a session for `doing` something with it; given back when the file is dropped.
