@@ -200,7 +200,7 @@ fn recovery_keeps_whole_segments_wherever_the_power_was_cut() {
         let torn = [&bytes[..borders[1]], &tail].concat();
         assert_eq!(valid_prefix(&torn), (borders[1], false));
     }
-    let mut hole = bytes.clone();
+    let mut hole = bytes;
     hole[borders[1] + 20] ^= 1;
     assert_eq!(valid_prefix(&hole), (borders[1], false));
 }
@@ -459,7 +459,7 @@ fn a_chunk_holds_one_zstd_frame_with_its_end_and_nothing_after() {
 #[test]
 fn lengths_above_their_bound_are_refused_unread() {
     let (_, bytes) = small();
-    let mut huge = bytes.clone();
+    let mut huge = bytes;
     huge[CHUNK_HEADER_LEN..CHUNK_HEADER_LEN + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(
         open(&huge, &key()).unwrap_err().to_string(),

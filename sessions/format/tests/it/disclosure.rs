@@ -309,7 +309,7 @@ fn a_statement_about_another_session_is_refused() {
 fn keys_that_are_not_the_sessions_do_not_open() {
     let (s, other) = (scene("true", 4), scene("false", 4));
     let statement = Disclosed {
-        keys: other.statement(1, 2).keys.clone(),
+        keys: other.statement(1, 2).keys,
         ..s.statement(1, 2)
     };
     let sections = sections(&s, signed(&s, &statement), &s.proof(1, 2), &s.chunks[1..=2]);

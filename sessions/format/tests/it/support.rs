@@ -197,7 +197,7 @@ pub(crate) fn scene(name: &str, chunks: u32) -> Scene {
 
 pub(crate) fn records_of(index: u32) -> Vec<Owned> {
     let start = u64::from(index) * 10_000_000;
-    let first = if index % 2 == 0 {
+    let first = if index.is_multiple_of(2) {
         Stream::Keyframe
     } else {
         Stream::Heartbeat
