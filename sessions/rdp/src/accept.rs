@@ -23,7 +23,7 @@ use ironrdp_pdu::x224::{X224, X224Data};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::RdpError;
 use crate::filter::{Ids, error_info_frame};
@@ -128,7 +128,7 @@ impl Acceptor {
             what: Malformed(what),
         };
         let wrong = |what| RdpError::Client { peer, what };
-        tcp.set_nodelay(true).map_err(broken)?;
+        crate::link::tune(&tcp).map_err(broken)?;
 
         let request = connection_request(&mut tcp).await.map_err(broken)?;
         let request = decode::<X224<ConnectionRequest>>(&request)
@@ -167,14 +167,13 @@ impl Acceptor {
         link.send(&response).await.map_err(broken)?;
 
         for _ in 0..MAX_HANDSHAKE_FRAMES {
-            let frame = link.frame().await.map_err(broken)?;
+            let mut frame = link.frame().await.map_err(broken)?;
             if let Mcs::SendDataRequest(header) = wire::parse_mcs(&frame).map_err(wrong)? {
                 if header.channel != IO {
                     return Err(bad("channel data before the client info"));
                 }
                 let client_info = Zeroizing::new(frame[header.data].to_vec());
-                // The frame held the password as well.
-                drop(Zeroizing::new(Vec::from(frame)));
+                frame.zeroize(); // the password was in here as well
                 let credentials = crate::info::read(&client_info).map_err(wrong)?;
                 return Ok(PendingClient {
                     link,

@@ -174,7 +174,7 @@ impl Target {
                 address: self.address(),
                 source,
             })?;
-        tcp.set_nodelay(true).map_err(|e| self.broken(&e))?;
+        crate::link::tune(&tcp).map_err(|e| self.broken(&e))?;
         let mut plain = Link::new(tcp);
         let (protocol, wanted) = self.wanted();
         let request = ConnectionRequest {
