@@ -108,13 +108,7 @@ impl SessionWriter {
     ) -> Result<(), RecorderError> {
         let time_us = time_us.max(self.progress.last_us);
         let graphics = lucid_player::is_graphics(stream, payload);
-        let needed = payload.len()
-            + if graphics {
-                self.decoder.screen().pixels().len()
-            } else {
-                0
-            };
-        self.make_room(time_us, wall_us, needed)?;
+        self.make_room(time_us, wall_us, payload.len(), graphics)?;
         if graphics {
             self.picture(time_us, wall_us)?;
         }
@@ -141,8 +135,11 @@ impl SessionWriter {
     /// The disk's.
     pub fn tick(&mut self, now_us: u64, wall_us: u64) -> Result<(), RecorderError> {
         let now_us = now_us.max(self.progress.last_us);
+        let may_close = !self.decoder.mid_update();
         if now_us - self.last_record_us >= CHUNK_SPAN_US {
-            self.close_chunk(now_us, wall_us)?;
+            if may_close {
+                self.close_chunk(now_us, wall_us)?;
+            }
             let payload = wall_us.to_le_bytes();
             self.push(
                 wall_us,
@@ -153,11 +150,8 @@ impl SessionWriter {
                 },
             )?;
         }
-        if self
-            .chunk
-            .as_ref()
-            .is_some_and(|c| now_us - c.start_us >= CHUNK_SPAN_US)
-        {
+        let over = |c: &Current| now_us - c.start_us >= CHUNK_SPAN_US;
+        if may_close && self.chunk.as_ref().is_some_and(over) {
             self.close_chunk(now_us, wall_us)?;
         }
         if let Some(chunk) = &mut self.chunk
@@ -180,7 +174,12 @@ impl SessionWriter {
             return heartbeat;
         };
         let sync = chunk.unsynced_us.map_or(u64::MAX, |since| since + SYNC_US);
-        heartbeat.min(sync).min(chunk.start_us + CHUNK_SPAN_US)
+        let close = if self.decoder.mid_update() {
+            u64::MAX
+        } else {
+            chunk.start_us + CHUNK_SPAN_US
+        };
+        heartbeat.min(sync).min(close)
     }
 
     /// Ends the session: the last chunk, and the manifest signed with the session's key, which is gone afterwards.
@@ -209,12 +208,28 @@ impl SessionWriter {
         Ok(manifest)
     }
 
-    /// Closes the current chunk when `bytes` more do not fit it or its ten seconds are over.
-    fn make_room(&mut self, time_us: u64, wall_us: u64, bytes: usize) -> Result<(), RecorderError> {
-        let Some(chunk) = &self.chunk else {
+    /// Closes the current chunk when its ten seconds are over, or when `bytes` more, and a keyframe if one is due, would
+    /// take it past its size.
+    ///
+    /// INVARIANT: never between the fragments of one update. The next chunk would begin with the middle of it and could
+    /// not play by itself.
+    fn make_room(
+        &mut self,
+        time_us: u64,
+        wall_us: u64,
+        bytes: usize,
+        graphics: bool,
+    ) -> Result<(), RecorderError> {
+        let Some(chunk) = self.chunk.as_ref().filter(|_| !self.decoder.mid_update()) else {
             return Ok(());
         };
-        let full = chunk.writer.packer().plaintext() + bytes > self.max_chunk;
+        // Of four bytes a pixel, a keyframe keeps three at most.
+        let keyframe = if graphics && !chunk.pictured {
+            self.decoder.screen().pixels().len() / 4 * 3
+        } else {
+            0
+        };
+        let full = chunk.writer.packer().plaintext() + bytes + keyframe > self.max_chunk;
         let over = time_us - chunk.start_us >= CHUNK_SPAN_US;
         if full || over {
             self.close_chunk(time_us, wall_us)
