@@ -2,6 +2,9 @@
 //!
 //! Each line names the BLAKE3 of the line before, so lines cannot be changed or dropped in the middle unnoticed. The
 //! gateway and the command line both append, under a file lock.
+//!
+//! A power cut can tear the last line. It stays where it is, the next line names it as it is, and reading shows it as
+//! [`TORN`]: the log goes on, and everybody sees where it was torn.
 
 use std::{
     fs,
@@ -13,11 +16,17 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::RecorderError;
+use crate::{RecorderError, home};
 
 const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Longest line that is read back.
 const MAX_LINE: u64 = 16 << 10;
+/// Longest text in an entry, in bytes: what a client calls itself is its own choice. Six times all of them, as JSON
+/// escapes them at worst, still fit a line.
+const MAX_TEXT: usize = 512;
+
+/// The event of a line that a power cut tore; its detail says how much is left of it.
+pub const TORN: &str = "torn-line";
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +49,17 @@ pub struct AuditEntry {
     pub detail: String,
     /// BLAKE3 of the line before, in hex; zeros in the first.
     pub prev: String,
+}
+
+impl AuditEntry {
+    /// Cuts texts that are longer than a line has room for.
+    fn bound(&mut self) {
+        let texts = [&mut self.session, &mut self.user, &mut self.peer];
+        let texts = texts.into_iter().filter_map(Option::as_mut);
+        for text in texts.chain([&mut self.event, &mut self.detail]) {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+        }
+    }
 }
 
 /// The log at one path.
@@ -68,17 +88,22 @@ impl AuditLog {
             .open(&self.path)
             .map_err(fault)?;
         flock(&file, FlockOperation::LockExclusive).map_err(|e| fault(e.into()))?;
-        entry.prev = last_line(&mut file)
-            .map_err(fault)?
-            .map_or_else(|| FIRST.to_owned(), |line| link(&line));
+        let last = last_line(&mut file).map_err(fault)?;
+        let first = last.is_none();
+        entry.prev = last.map_or_else(|| FIRST.to_owned(), |line| link(&line));
+        entry.bound();
         let mut line = serde_json::to_string(&entry).map_err(|e| fault(e.into()))?;
         line.push('\n');
         file.write_all(line.as_bytes())
             .and_then(|()| file.sync_data())
-            .map_err(fault)
+            .map_err(fault)?;
+        match self.path.parent() {
+            Some(folder) if first => home::sync_dir(folder),
+            _ => Ok(()),
+        }
     }
 
-    /// Reads the log and checks its chain.
+    /// Reads the log and checks its chain. What a power cut left of a line is an entry with the event [`TORN`].
     ///
     /// # Errors
     /// [`RecorderError::Audit`] with the line that does not follow.
@@ -88,45 +113,75 @@ impl AuditLog {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(RecorderError::io("reading", &self.path, e)),
         };
+        // A line that is being written is not torn.
+        flock(&file, FlockOperation::LockShared)
+            .map_err(|e| RecorderError::io("locking", &self.path, e.into()))?;
         let mut reader = io::BufReader::new(file);
         let (mut entries, mut prev) = (Vec::new(), FIRST.to_owned());
         loop {
-            let mut line = String::new();
+            let mut line = Vec::new();
             let number = entries.len() + 1;
-            let read = reader.by_ref().take(MAX_LINE).read_line(&mut line);
+            let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
             if read.map_err(|e| RecorderError::io("reading", &self.path, e))? == 0 {
                 return Ok(entries);
             }
-            let entry: AuditEntry = serde_json::from_str(&line)
-                .map_err(|e| changed(&self.path, number, e.to_string()))?;
-            if entry.prev != prev {
-                return Err(changed(
-                    &self.path,
-                    number,
-                    "it does not name the line before".into(),
-                ));
-            }
-            prev = link(line.trim_end_matches('\n'));
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            // What is no entry was torn if the next line names it as it is now, or if there is no next line.
+            let entry = match serde_json::from_slice::<AuditEntry>(text) {
+                Ok(entry) if entry.prev != prev => {
+                    return Err(changed(
+                        &self.path,
+                        number,
+                        "it does not name the line before",
+                    ));
+                }
+                Ok(entry) => entry,
+                Err(_) if line.len() as u64 == MAX_LINE => {
+                    return Err(changed(
+                        &self.path,
+                        number,
+                        "it is longer than any line that is written",
+                    ));
+                }
+                Err(_) => torn(text, prev),
+            };
+            prev = link(text);
             entries.push(entry);
         }
     }
 }
 
-fn changed(path: &Path, line: usize, why: String) -> RecorderError {
-    RecorderError::Audit {
-        path: path.to_owned(),
-        line,
-        why,
+/// What is shown of a line that a power cut tore.
+fn torn(text: &[u8], prev: String) -> AuditEntry {
+    AuditEntry {
+        time_us: 0,
+        event: TORN.to_owned(),
+        session: None,
+        user: None,
+        peer: None,
+        detail: format!(
+            "a line was torn by a power cut: {} bytes are left of it",
+            text.len()
+        ),
+        prev,
     }
 }
 
-fn link(line: &str) -> String {
-    blake3::hash(line.as_bytes()).to_hex().to_string()
+fn changed(path: &Path, line: usize, why: &str) -> RecorderError {
+    RecorderError::Audit {
+        path: path.to_owned(),
+        line,
+        why: why.to_owned(),
+    }
+}
+
+fn link(line: &[u8]) -> String {
+    blake3::hash(line).to_hex().to_string()
 }
 
 /// The last whole line. A line torn by a power cut is ended first, so that it cannot swallow the next one; the chain then
 /// shows it.
-fn last_line(file: &mut fs::File) -> io::Result<Option<String>> {
+fn last_line(file: &mut fs::File) -> io::Result<Option<Vec<u8>>> {
     let len = file.seek(io::SeekFrom::End(0))?;
     if len == 0 {
         return Ok(None);
@@ -143,5 +198,5 @@ fn last_line(file: &mut fs::File) -> io::Result<Option<String>> {
         .iter()
         .rposition(|b| *b == b'\n')
         .map_or(0, |at| at + 1);
-    Ok(Some(String::from_utf8_lossy(&tail[begin..]).into_owned()))
+    Ok(Some(tail.split_off(begin)))
 }
