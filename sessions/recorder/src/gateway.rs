@@ -197,7 +197,7 @@ impl Gateway {
                         summary(&manifest),
                     ),
                     Err(error) => {
-                        warn!(session = %session.id, %error, "an unsealed session could not be recovered")
+                        warn!(session = %session.id, %error, "an unsealed session could not be recovered");
                     }
                 }
             }
@@ -301,7 +301,7 @@ impl Gateway {
                     ),
                     Err(RecorderError::Store(lucid_store::StoreError::Sealed { .. })) => {}
                     Err(error) => {
-                        warn!(session = %id, %error, "what was recorded could not be sealed: 'lucid session recover' will")
+                        warn!(session = %id, %error, "what was recorded could not be sealed: 'lucid session recover' will");
                     }
                 }
             }
@@ -340,7 +340,7 @@ impl Gateway {
             target: ticket.target.clone(),
         };
         let gateway = self.clone();
-        let writer = blocking(move || gateway.open(claimed, started_us, client_name)).await?;
+        let writer = blocking(move || gateway.open(claimed, started_us, &client_name)).await?;
 
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (events, _) = broadcast::channel(EVENTS);
@@ -388,7 +388,7 @@ impl Gateway {
         &self,
         claimed: Claimed,
         started_us: u64,
-        client: String,
+        client: &str,
     ) -> Result<SessionWriter, RecorderError> {
         let mut rng = crate::rng();
         let seed = SessionSeed::generate(&mut rng);
@@ -409,7 +409,7 @@ impl Gateway {
                 .collect(),
             wraps: hash_wraps(&wraps)?,
             recorder: concat!("lucid ", env!("CARGO_PKG_VERSION")).to_owned(),
-            client: crate::writer::cut(&client),
+            client: crate::writer::cut(client),
         };
         let head = SignedHead::sign(head, &claimed.session_key)?;
         let open: OpenSession = self.store.create_session(&head, &wraps)?;

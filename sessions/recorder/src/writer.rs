@@ -112,6 +112,12 @@ impl SessionWriter {
         if graphics {
             self.picture(time_us, wall_us)?;
         }
+        // Before it is written: the recording then plays to its end, where a marker says what came next.
+        self.decoder.apply(stream, payload).map_err(|e| {
+            RecorderError::FailClosed(format!(
+                "the desktop sent something that cannot be replayed ({e}); the session was ended"
+            ))
+        })?;
         self.push(
             wall_us,
             &Record {
@@ -119,13 +125,7 @@ impl SessionWriter {
                 stream,
                 payload,
             },
-        )?;
-        self.decoder.apply(stream, payload).map_err(|e| {
-            RecorderError::FailClosed(format!(
-                "the desktop sent something that cannot be replayed ({e}); the session was ended"
-            ))
-        })?;
-        Ok(())
+        )
     }
 
     /// Does what is due at `now_us`: a heartbeat when nothing happened for ten seconds, a sync every second, a new chunk
