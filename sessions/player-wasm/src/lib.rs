@@ -172,10 +172,15 @@ impl Opener {
             disclosed.as_ref(),
             proof.as_deref(),
         )?;
-        let player = Player::new(spans(&self.index, &manifest))?;
+        let spans = spans(&self.index, &manifest);
+        let player = Player::new(spans.clone()).map_err(|e| Failure {
+            kind: "tampered",
+            message: e.to_string(),
+        })?;
         let keys = disclosed.as_ref().map(lucid_format::Disclosed::source);
         Ok(Replay {
             index: self.index,
+            spans,
             head,
             manifest,
             wraps,
@@ -211,6 +216,7 @@ fn spans(index: &Index, manifest: &SignedManifest) -> Vec<ChunkSpan> {
 #[wasm_bindgen]
 pub struct Replay {
     index: Index,
+    spans: Vec<ChunkSpan>,
     head: SignedHead,
     manifest: SignedManifest,
     wraps: Option<Vec<Wrap>>,
@@ -296,7 +302,7 @@ impl Replay {
         self.index
             .chunks
             .iter()
-            .zip(spans(&self.index, &self.manifest))
+            .zip(&self.spans)
             .flat_map(|(c, span)| {
                 let keyframe = if span.keyframe { 1.0 } else { 0.0 };
                 [
@@ -349,9 +355,9 @@ impl Replay {
             return Ok(Vec::new());
         }
         let plaintext = self.open_chunk(nth, bytes)?;
-        let spans = spans(&self.index, &self.manifest);
-        Ok(spans.get(nth).map_or(Ok(Vec::new()), |span| {
-            lucid_player::activity(&plaintext, *span)
+        let span = self.spans.get(nth).copied();
+        Ok(span.map_or(Ok(Vec::new()), |span| {
+            lucid_player::activity(&plaintext, span)
         })?)
     }
 

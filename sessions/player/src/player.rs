@@ -15,7 +15,7 @@ use crate::{
 const CACHE: usize = 48 << 20;
 
 /// How long before the instant that was sought events are told again, in µs: what the overlay would still show.
-const RECALL_US: u64 = 4_000_000;
+const RECALL_US: u64 = 6_000_000;
 
 /// What the recording's index says of one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

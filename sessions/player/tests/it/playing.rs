@@ -205,7 +205,7 @@ fn the_overlay_is_told_what_happened() {
     };
     assert_eq!(kinds, [EventKind::Typed(Typed::Text('a')), click]);
     assert!(player.take_events().is_empty());
-    seek(&mut player, &chunks, 19 * S + S / 2);
+    seek(&mut player, &chunks, 29 * S);
     assert!(player.take_events().is_empty(), "too long ago");
     seek(&mut player, &chunks, 60 * S);
     let kinds: Vec<EventKind> = player.take_events().into_iter().map(|e| e.kind).collect();
