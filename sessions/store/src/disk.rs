@@ -86,12 +86,11 @@ impl Disk {
             .map_err(|e| StoreError::io(doing, path, &e))
     }
 
-    /// Makes a folder only its owner can enter; `false` when it is there already.
-    pub(crate) fn make_dir(&self, path: &Path) -> Result<bool, StoreError> {
+    /// Makes a folder only its owner can enter; one that is there is fine.
+    pub(crate) fn make_dir(&self, path: &Path) -> Result<(), StoreError> {
         let make = || match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(e) => Err(e),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => made,
         };
         self.run("making", path, &Change::MakeDir(path), make)
     }

@@ -292,21 +292,22 @@ impl Fsck<'_> {
         let live = Store::is_live(dir)?;
         self.names(id, dir, live)?;
         let log_path = dir.join(LOG);
+        let head = read_head(dir, id);
+        let head = self.unless_damaged(id, head)?;
+        let manifest = head.as_ref().map(|head| read_manifest(dir, head));
+        // Read after the manifest: nothing is logged once that is there.
         let log = disk::read(&log_path, log::MAX_LOG_BYTES);
         let log = self.unless_damaged(id, log)?.flatten();
         self.referred
             .extend(log::addresses(log.as_deref().unwrap_or_default()).0);
-
-        let head = read_head(dir, id);
-        let Some(head) = self.unless_damaged(id, head)? else {
+        let (Some(head), Some(manifest)) = (head, manifest) else {
             return Ok(None);
         };
+        let unreadable_manifest = manifest.is_err();
+        let manifest = self.unless_damaged(id, manifest)?.flatten();
         let wraps = read_wraps(dir, &head);
         self.unless_damaged(id, wraps)?;
         self.markers(id, dir)?;
-        let manifest = read_manifest(dir, &head);
-        let unreadable_manifest = manifest.is_err();
-        let manifest = self.unless_damaged(id, manifest)?.flatten();
         let Some(log) = log else {
             let why = "the log is missing: which chunks the session has is not known";
             self.error(FindingKind::Missing, &log_path, Some(id), why);

@@ -311,9 +311,9 @@ impl Store {
     /// Gives a finished chunk its address. Its content is durable and the log names it already.
     pub(crate) fn place(&self, file: &Appending, hash: Hash) -> Result<(), StoreError> {
         let (dir, path) = self.chunk_path(hash);
-        if self.disk.make_dir(&dir)? {
-            self.disk.sync_dir(&self.chunks_dir())?;
-        }
+        self.disk.make_dir(&dir)?;
+        // Also when it was there: another process may have made it just now.
+        self.disk.sync_dir(&self.chunks_dir())?;
         self.disk.protect(file)?;
         self.disk.rename(&file.path, &path)?;
         // The new name first: a chunk that has two names is no loss, one that has none is.

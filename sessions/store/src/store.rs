@@ -660,20 +660,22 @@ pub(crate) fn read_wraps(dir: &Path, head: &SignedHead) -> Result<Option<Vec<Wra
     if shredded()? {
         return Ok(None);
     }
-    let Some(bytes) = disk::read(&path, MAX_SMALL)? else {
-        // Destroyed between the two looks.
-        if shredded()? {
-            return Ok(None);
+    let load = || -> Result<Vec<Wrap>, StoreError> {
+        let bytes = disk::read(&path, MAX_SMALL)?.ok_or_else(|| {
+            StoreError::damaged(&path, "it is missing, and the session was not shredded")
+        })?;
+        let wraps: Vec<Wrap> =
+            borsh::from_slice(&bytes).map_err(|e| StoreError::damaged(&path, e.to_string()))?;
+        match hash_wraps(&wraps) {
+            Ok(hash) if hash == head.head.wraps => Ok(wraps),
+            _ => Err(StoreError::damaged(&path, "the head names other wraps")),
         }
-        let why = "it is missing, and the session was not shredded";
-        return Err(StoreError::damaged(&path, why));
     };
-    let wraps: Vec<Wrap> =
-        borsh::from_slice(&bytes).map_err(|e| StoreError::damaged(&path, e.to_string()))?;
-    if hash_wraps(&wraps).is_ok_and(|hash| hash == head.head.wraps) {
-        Ok(Some(wraps))
-    } else {
-        Err(StoreError::damaged(&path, "the head names other wraps"))
+    match load() {
+        Ok(wraps) => Ok(Some(wraps)),
+        // Destroyed between the two looks.
+        Err(_) if shredded()? => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
