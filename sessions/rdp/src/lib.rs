@@ -11,7 +11,17 @@
 //! Bytes are relayed as they came and patched where they lie; nothing is re-encoded but the Client Info PDU, in which the
 //! target's credentials take the place of the user's. Start reading at [`filter`], the pure heart; [`accept`], [`target`]
 //! and [`session`] are the shell around it. Everything that parses is a pure function over bytes: [`wire`], [`gcc`],
-//! [`caps`], [`info`], [`clipboard`], [`dynamic`], [`policy`].
+//! [`caps`], [`info`], [`clipboard`], [`devices`], [`dynamic`], [`policy`].
+//!
+//! # Limits, on purpose
+//! - Towards the client there is TLS and no NLA: CredSSP would need the one-time password in the clear before the caller
+//!   is asked. A client that offers NLA only is refused with the protocol's own code.
+//! - Towards the target NLA is NTLM; there is no Kerberos.
+//! - With [`Security::Tls`] the desktop's own login takes the credentials. A wrong password there shows that login, through
+//!   the gateway and recorded, where NLA refuses before there is a picture.
+//! - A dynamic channel refused at its creation (sound, microphone) is asked for again by the server, or not: a grant does
+//!   not reopen it by itself. Static channels start on a later grant.
+//! - `rail` and every channel without a permission stay closed whatever is granted.
 
 pub mod accept;
 pub mod caps;

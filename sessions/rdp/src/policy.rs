@@ -112,10 +112,6 @@ impl ChannelKind {
     }
 }
 
-/// A grant that ran out or was taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GrantEnded(pub Permission);
-
 /// The grants of one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {

@@ -318,6 +318,8 @@ where
                     Some(command) => if let Err(reason) = self.obey(command) { return reason; },
                     None => steered = false,
                 },
+                // Without a recorder there is no session, not even a quiet one.
+                () = self.tap.closed() => return EndReason::RecorderFailed,
                 () = sleep_until(tick), if tick.is_some() => {
                     let now_us = since(self.start);
                     if let Err(reason) = self.filter.tick(now_us, &mut self.output) { return reason; }

@@ -110,6 +110,11 @@ pub struct TapSender {
 pub struct TapClosed;
 
 impl TapSender {
+    /// Waits until the recorder is gone. Cancel-safe.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
     /// Hands the events over in order, waiting for room; `events` is empty afterwards.
     pub async fn send(&self, events: &mut Vec<TapEvent>) -> Result<(), TapClosed> {
         if events.is_empty() {

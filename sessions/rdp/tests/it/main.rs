@@ -11,4 +11,5 @@
 mod gateway;
 mod hostile;
 mod real;
+mod relay;
 mod vectors;

@@ -6,6 +6,7 @@ use lucid_desktop::{
 };
 use lucid_format::Stream;
 use lucid_rdp::tap::What;
+use lucid_rdp::wire::{self, Mcs};
 use lucid_rdp::{EndReason, Fingerprint, Permission, Security, Trust};
 
 use crate::gateway::{Gateway, ONE_TIME, pinned, target};
@@ -33,14 +34,29 @@ fn end_of(gateway: &Gateway) -> EndReason {
     gateway.wait_for("end", |s| s.ends.last().map(|end| end.reason.clone()))
 }
 
-/// Fast-path bitmap updates in what the client was sent.
+/// Frames with bitmap updates in what the client was sent: freerdp-shadow-cli draws on the fast path, xrdp, when it may
+/// not use orders, on the slow one.
 fn bitmap_updates(gateway: &Gateway) -> usize {
+    let draws = |frame: &[u8]| {
+        if wire::is_fast_path(frame) {
+            return wire::fast_path_updates(frame)
+                .unwrap()
+                .iter()
+                .any(|update| update.code == 1);
+        }
+        let Ok(Mcs::SendDataIndication(header)) = wire::parse_mcs(frame) else {
+            return false;
+        };
+        let data = &frame[header.data];
+        header.channel == 1003
+            && data.len() > 20
+            && data[2] == 0x17
+            && data[14] == 2
+            && data[18] == 1
+    };
     gateway.seen(|s| {
-        let fast = s
-            .payloads(Stream::PduOut)
-            .filter(|frame| lucid_rdp::wire::is_fast_path(frame));
-        fast.flat_map(|frame| lucid_rdp::wire::fast_path_updates(frame).unwrap())
-            .filter(|u| u.code == 1)
+        s.payloads(Stream::PduOut)
+            .filter(|frame| draws(frame))
             .count()
     })
 }

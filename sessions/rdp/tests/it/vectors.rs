@@ -45,10 +45,10 @@ fn captured_capabilities_announce_no_order_cache_or_codec_once_normalised() {
                 CapabilitySet::BitmapCodecs(codecs) => assert!(codecs.0.is_empty()),
                 CapabilitySet::SurfaceCommands(commands) => assert!(commands.flags.is_empty()),
                 CapabilitySet::BitmapCache(cache) => {
-                    assert!(cache.caches.iter().all(|c| c.entries == 0))
+                    assert!(cache.caches.iter().all(|c| c.entries == 0));
                 }
                 CapabilitySet::FrameAcknowledge(ack) => {
-                    assert_eq!(ack.max_unacknowledged_frame_count, 0)
+                    assert_eq!(ack.max_unacknowledged_frame_count, 0);
                 }
                 CapabilitySet::VirtualChannel(channel) => assert!(channel.flags.is_empty()),
                 _ => {}
