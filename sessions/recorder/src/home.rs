@@ -149,6 +149,16 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, RecorderE
     }
 }
 
+/// Puts a file in the place of another, whole or not at all.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RecorderError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", crate::random_name()));
+    let fresh = path.with_file_name(name);
+    write_new(&fresh, bytes, mode)?;
+    fs::rename(&fresh, path).map_err(|e| RecorderError::io("replacing", path, e))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
 /// Makes renames in a folder survive a power cut.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), RecorderError> {
     fs::File::open(path)

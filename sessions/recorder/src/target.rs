@@ -190,12 +190,7 @@ pub fn set_pin(home: &Home, name: &str, pin: &str) -> Result<(), RecorderError> 
     let table = document.get_mut(name).and_then(|t| t.as_table_like_mut());
     let table = table.ok_or_else(|| fault(format!("there is no target [{name}]")))?;
     table.insert("pin", toml_edit::value(pin));
-    let temporary = path.with_extension("toml.tmp");
-    // A crash may have left an old temporary file; it is ours to replace.
-    let _ = fs::remove_file(&temporary);
-    home::write_new(&temporary, document.to_string().as_bytes(), 0o600)?;
-    fs::rename(&temporary, &path).map_err(|e| RecorderError::io("replacing", &path, e))?;
-    home::sync_dir(home.root())
+    home::replace(&path, document.to_string().as_bytes(), 0o600)
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {

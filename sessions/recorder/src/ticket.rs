@@ -6,8 +6,8 @@
 //!
 //! LOOKUP is a hash of user and password, so a ticket is found by what the client shows and the password itself is
 //! nowhere. The session's one-time signing key is in the ticket, masked with a hash of the same password: until the client
-//! comes, nobody on the host can sign as that session. The rename is the claim: of two clients with one password, one
-//! finds no file, across restarts and crashes too.
+//! comes nobody on the host can sign as that session, and the claim erases it. The rename is the claim: of two clients
+//! with one password, one finds no file, across restarts and crashes too.
 
 use std::{fs, io, path::Path};
 
@@ -75,8 +75,9 @@ struct TicketFile {
     /// Signed ticket, base64 of body and of signature.
     body: String,
     signature: String,
-    /// The session's secret key, masked.
-    masked_key: String,
+    /// The session's secret key, masked; erased by the claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    masked_key: Option<String>,
 }
 
 /// Mints a ticket at `now_us`.
@@ -106,12 +107,13 @@ pub fn mint(home: &Home, request: &MintRequest, now_us: u64) -> Result<Minted, R
         version: 1,
         body: encode(&signed.body),
         signature: encode(&signed.signature),
-        masked_key: encode(mask(&session_key.secret(), &password, ticket.session).as_ref()),
+        masked_key: Some(encode(
+            mask(&session_key.secret(), &password, ticket.session).as_ref(),
+        )),
     };
     let folder = home.tickets();
     home::make_dir(&folder.join("used"))?;
-    let text =
-        serde_json::to_string_pretty(&file).map_err(|e| RecorderError::Control(e.to_string()))?;
+    let text = text(&file)?;
     home::write_new(
         &folder.join(file_name(&ticket.user, &password)),
         text.as_bytes(),
@@ -151,7 +153,10 @@ pub fn claim(
     home::sync_dir(&used_folder)?;
     home::sync_dir(&folder)?;
 
-    let file = read(&used)?;
+    let mut file = read(&used)?;
+    // From here on the key is in this process only: after the end nobody can sign as this session again.
+    let masked = file.masked_key.take();
+    home::replace(&used, text(&file)?.as_bytes(), 0o600)?;
     let (ticket, signed) = open(&file)?;
     if now_us > ticket.expires_us {
         let seconds_ago = (now_us - ticket.expires_us) / 1_000_000;
@@ -161,7 +166,7 @@ pub fn claim(
             seconds_ago,
         });
     }
-    let masked = bytes::<32>(&file.masked_key)?;
+    let masked = bytes::<32>(&masked.ok_or_else(|| damaged("its key is gone"))?)?;
     let session_key = Keypair::from_secret(&mask(&masked, password, ticket.session));
     // The mask has no tag: that the key fits the signed ticket is the check.
     if session_key.public() != ticket.session_key || ticket.host_key != host_key(home)? {
@@ -247,6 +252,10 @@ fn new_password() -> Zeroizing<String> {
         .map(|g| &text[g * 5..g * 5 + 5])
         .collect();
     Zeroizing::new(groups.join("-"))
+}
+
+fn text(file: &TicketFile) -> Result<String, RecorderError> {
+    serde_json::to_string_pretty(file).map_err(|e| RecorderError::Control(e.to_string()))
 }
 
 fn read(path: &Path) -> Result<TicketFile, RecorderError> {

@@ -62,6 +62,23 @@ fn a_ticket_gives_the_session_and_its_key_to_who_has_the_password() {
 }
 
 #[test]
+fn a_claim_erases_the_key_so_that_nobody_signs_as_the_session_again() {
+    let (_dir, home) = home();
+    let minted = mint(&home);
+    let ticket = only_ticket(&home);
+    assert!(fs::read_to_string(&ticket).unwrap().contains("masked_key"));
+    ticket::claim(&home, "operator1", &minted.password, NOW + MINUTE).unwrap();
+    let used = files(&home.tickets());
+    assert_eq!(used.len(), 1);
+    assert!(!fs::read_to_string(&used[0]).unwrap().contains("masked_key"));
+
+    // Put back by hand, the file is of no use to who has the password.
+    fs::rename(&used[0], &ticket).unwrap();
+    let again = ticket::claim(&home, "operator1", &minted.password, NOW + MINUTE);
+    assert!(again.unwrap_err().to_string().contains("its key is gone"));
+}
+
+#[test]
 fn of_sixteen_who_come_at_once_one_gets_in() {
     let (_dir, home) = home();
     for _ in 0..20 {
