@@ -425,7 +425,7 @@ fn main() {
                     stream,
                     payload,
                 })
-                .unwrap()
+                .unwrap();
         };
         while let Some((time_us, stream, payload)) =
             rest.next_if(|r| r.0 < start_us + CHUNK_US || last)

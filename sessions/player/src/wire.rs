@@ -40,6 +40,9 @@ pub(crate) enum Update<'a> {
     SlowPointer(&'a [u8]),
 }
 
+/// Flag of a security header: a licensing PDU follows (MS-RDPBCGR 2.2.8.1.1.2.1).
+const SEC_LICENSE: u16 = 0x0080;
+
 /// Calls `each` for every update in a frame from the desktop.
 pub(crate) fn updates<'a>(
     frame: &'a [u8],
@@ -181,9 +184,19 @@ fn share_control<'a>(
     each: &mut impl FnMut(Update<'a>) -> Result<(), PlayerError>,
 ) -> Result<(), PlayerError> {
     const WHAT: &str = "a share control PDU";
-    // A security header has zeros where a share control PDU has its type, which is never 0.
-    if let [_, _, 0, 0, ..] = rest {
-        return Ok(());
+    // A security header (licensing, auto-detection, heartbeat) stands where a share control PDU has its type, whose version
+    // bits are 1. Its upper half should be 0; xrdp's licensing PDUs have 0x013e and 0x0010 there.
+    if let [f0, f1, hi @ ..] = rest
+        && let [h0, h1, ..] = hi
+    {
+        let (flags, high) = (
+            u16::from_le_bytes([*f0, *f1]),
+            u16::from_le_bytes([*h0, *h1]),
+        );
+        let is_share_control = matches!(high, 0x11 | 0x13 | 0x16 | 0x17 | 0x0A);
+        if high == 0 || (!is_share_control && flags & SEC_LICENSE != 0) {
+            return Ok(());
+        }
     }
     while !rest.is_empty() {
         let mut header = rest;

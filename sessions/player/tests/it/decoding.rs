@@ -369,6 +369,9 @@ fn other_frames_change_nothing() {
     let frames = [
         frames::from_desktop(1004, &[1, 2, 3]),
         frames::from_desktop(1003, &[0x80, 0, 0, 0, 3, 3, 3]),
+        // xrdp's licensing, with something in the upper half of the flags
+        frames::from_desktop(1003, &[0x80, 0, 0x3E, 0x01, 1, 2, 0x3E, 1]),
+        frames::from_desktop(1003, &[0x80, 0, 0x10, 0, 0xFF, 2, 0x10, 0]),
         frames::from_desktop(1003, &frames::share_data(0x26, 0, &[0; 30])),
         frames::from_desktop(1003, &[0, 0x80, 0, 0, 0x41, 0, 0, 0]),
         frames::from_desktop(

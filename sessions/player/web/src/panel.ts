@@ -84,7 +84,7 @@ export class Panel {
 
   private sum(info: Info, tally: Tally): void {
     let [state, text]: [string, string] = ["busy", `Verifying ${tally.ok} / ${tally.of}`];
-    if (tally.bad > 0) [state, text] = ["bad", `${tally.bad} of ${tally.of} chunks do not verify`];
+    if (tally.bad > 0) [state, text] = ["bad", faults(tally)];
     else if (tally.done && tally.ok === tally.of) {
       if (info.cut) [state, text] = ["warn", "Verified, cut"];
       else [state, text] = ["ok", info.disclosure ? "Verified part" : "Verified, complete"];
@@ -93,6 +93,10 @@ export class Panel {
     this.statusText.textContent = text;
     swap(this.status, state === "bad" || state === "warn" ? "i-alert" : "i-shield");
   }
+}
+
+function faults({ bad, of }: Tally): string {
+  return `${bad} of ${of} chunks ${bad === 1 ? "does" : "do"} not verify`;
 }
 
 function proofs(info: Info, tally: Tally): [State, string, string][] {
@@ -104,8 +108,10 @@ function proofs(info: Info, tally: Tally): [State, string, string][] {
     ["ok", "Merkle root", "The addresses of all chunks lead to the signed root: none is missing, added or moved."],
     [
       chunks,
-      bad > 0 ? `${bad} of ${of} chunks do not verify` : `${ok} of ${of} chunks verified`,
-      tally.opened
+      bad > 0 ? faults(tally) : `${ok} of ${of} chunks verified`,
+      bad > 0
+        ? `${ok} are as they were sealed; the others were changed and are not shown.`
+        : tally.opened
         ? "Each chunk's hash, place and order match, and it was opened and authenticated."
         : "Each chunk's hash, place and order match. Without a key they stay closed.",
     ],
@@ -115,7 +121,7 @@ function proofs(info: Info, tally: Tally): [State, string, string][] {
   } else if (info.cut) {
     list.push(["warn", "Cut", "The recorder stopped without closing the session. What is here is genuine; the end may be missing."]);
   } else {
-    list.push([all ? "ok" : "pending", "Complete", "From the first record to the end of the session."]);
+    list.push([chunks, bad > 0 ? "Not complete" : "Complete", "From the first record to the end of the session."]);
   }
   return list;
 }

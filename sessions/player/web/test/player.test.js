@@ -165,7 +165,7 @@ test("a changed chunk is named, and the rest still plays", async (t) => {
   const { page } = await opened(t, file);
   const tally = await page.evaluate(() => window.lucid.verified);
   assert.deepEqual([tally.ok, tally.bad], [359, 1]);
-  assert.equal(await text(page, "#status-text"), "1 of 360 chunks do not verify");
+  assert.equal(await text(page, "#status-text"), "1 of 360 chunks does not verify");
   // Find it as a viewer would: from where its mark is.
   await seek(page, 97);
   assert.equal(await page.evaluate(() => window.lucid.frameHash()), frames[97]);
