@@ -23,7 +23,7 @@ pub fn run(app: &App, args: &DiscloseArgs) -> Result<()> {
         ));
     }
     let secret = keyring::secret_required(&args.key, "disclosing")?;
-    let (first, last) = range(&recording.index, &args.range)?;
+    let (first, last) = range(&recording.index, recording::end_us(&recording), &args.range)?;
     let nothing = || exit(USAGE, "the keys do not reach that range");
     let keys = recording::keys(&recording, Some(&secret))?.ok_or_else(nothing)?;
     let identity = secret.signing();
@@ -82,26 +82,29 @@ pub fn run(app: &App, args: &DiscloseArgs) -> Result<()> {
     Ok(())
 }
 
-/// First and last chunk that a time range touches.
-fn range(index: &Index, range: &RangeArgs) -> Result<(u32, u32)> {
+/// First and last chunk that a time range touches, of a recording that ends at `end`.
+fn range(index: &Index, end: u64, range: &RangeArgs) -> Result<(u32, u32)> {
     let (from, until) = (range.from.unwrap_or(0), range.until.unwrap_or(u64::MAX));
-    let touched = |c: &&lucid_format::IndexEntry| c.end_us >= from && c.start_us <= until;
+    // The last chunk lasts until the end, which a torn one does not say itself.
+    let ends = index
+        .chunks
+        .iter()
+        .skip(1)
+        .map(|next| next.start_us)
+        .chain([end]);
     let mut positions = (0u32..)
-        .zip(&index.chunks)
-        .filter(|(_, c)| touched(c))
+        .zip(index.chunks.iter().zip(ends))
+        .filter(|(_, (c, ends))| c.end_us.max(*ends) >= from && c.start_us <= until)
         .map(|(position, _)| position);
     let first = positions.next();
     match (first, positions.last().or(first)) {
         (Some(first), Some(last)) if from <= until => Ok((first, last)),
-        _ => {
-            let end = index.chunks.last().map_or(0, |c| c.end_us);
-            Err(exit(
-                USAGE,
-                format!(
-                    "nothing was recorded in that range: the recording lasts {}",
-                    clock(end)
-                ),
-            ))
-        }
+        _ => Err(exit(
+            USAGE,
+            format!(
+                "nothing was recorded in that range: the recording lasts {}",
+                clock(end)
+            ),
+        )),
     }
 }

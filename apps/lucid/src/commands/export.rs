@@ -31,7 +31,12 @@ pub fn run(app: &App, args: &ExportArgs) -> Result<()> {
     };
     let keys = recording::keys(&recording, secret.as_ref())?.ok_or_else(no_key)?;
     let written = export(app, &mut recording, &keys, &args.to, &args.range, args.fps)?;
-    app.ui.line(format!("{}: {written}", args.to.display()));
+    if app.ui.json {
+        app.ui
+            .json(&serde_json::json!({ "file": args.to, "what": written }))?;
+    } else {
+        app.ui.line(format!("{}: {written}", args.to.display()));
+    }
     app.ui.note(
         "This is derived: it proves nothing by itself. The recording does, with 'lucid verify'.",
     );
@@ -47,7 +52,7 @@ pub fn export(
     range: &RangeArgs,
     fps: u32,
 ) -> Result<String> {
-    let end = recording.index.chunks.last().map_or(0, |c| c.end_us);
+    let end = recording::end_us(recording);
     let begin = recording.index.chunks.first().map_or(0, |c| c.start_us);
     let (from, until) = (
         range.from.unwrap_or(begin).max(begin),
