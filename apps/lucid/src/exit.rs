@@ -4,6 +4,7 @@ use std::fmt;
 
 use lucid_format::{ErrorKind, FormatError};
 use lucid_recorder::RecorderError;
+use lucid_store::StoreError;
 
 /// Anything not named below.
 pub const FAILURE: u8 = 1;
@@ -62,27 +63,50 @@ pub fn code(error: &anyhow::Error) -> u8 {
         if let Some(exit) = cause.downcast_ref::<Exit>() {
             return exit.code;
         }
-        let format =
-            cause
-                .downcast_ref::<FormatError>()
-                .or(match cause.downcast_ref::<RecorderError>() {
-                    Some(RecorderError::Format(e)) => Some(e),
-                    _ => None,
-                });
-        if let Some(error) = format {
-            return match error.kind() {
-                ErrorKind::Truncated => TRUNCATED,
-                ErrorKind::Tampered => TAMPERED,
-                ErrorKind::Malformed => MALFORMED,
-                ErrorKind::Version => VERSION,
-                ErrorKind::NoKey => NO_KEY,
-                ErrorKind::WrongKey => WRONG_KEY,
-                ErrorKind::Io => NOT_FOUND,
-            };
-        }
-        if cause.is::<std::io::Error>() {
-            return NOT_FOUND;
+        let known = cause
+            .downcast_ref()
+            .map(of_format)
+            .or_else(|| cause.downcast_ref().and_then(of_store))
+            .or_else(|| cause.downcast_ref().and_then(of_recorder))
+            .or_else(|| cause.is::<std::io::Error>().then_some(NOT_FOUND));
+        if let Some(code) = known {
+            return code;
         }
     }
     FAILURE
+}
+
+fn of_format(error: &FormatError) -> u8 {
+    match error.kind() {
+        ErrorKind::Truncated => TRUNCATED,
+        ErrorKind::Tampered => TAMPERED,
+        ErrorKind::Malformed => MALFORMED,
+        ErrorKind::Version => VERSION,
+        ErrorKind::NoKey => NO_KEY,
+        ErrorKind::WrongKey => WRONG_KEY,
+        ErrorKind::Io => NOT_FOUND,
+    }
+}
+
+fn of_store(error: &StoreError) -> Option<u8> {
+    match error {
+        StoreError::Io { .. } | StoreError::Full { .. } | StoreError::NoSession { .. } => {
+            Some(NOT_FOUND)
+        }
+        StoreError::ChunkMissing { .. }
+        | StoreError::ChunkDamaged { .. }
+        | StoreError::Damaged { .. } => Some(DAMAGED),
+        StoreError::Format { source, .. } => Some(of_format(source)),
+        _ => None,
+    }
+}
+
+fn of_recorder(error: &RecorderError) -> Option<u8> {
+    match error {
+        RecorderError::Format(error) => Some(of_format(error)),
+        RecorderError::Store(error) => of_store(error),
+        RecorderError::Audit { .. } => Some(TAMPERED),
+        RecorderError::Targets { .. } | RecorderError::UnknownTarget { .. } => Some(USAGE),
+        _ => None,
+    }
 }

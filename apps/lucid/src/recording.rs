@@ -7,12 +7,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lucid_format::{KeySource, Recording, SecretKeys, SessionId, open_wraps};
+use lucid_format::{
+    FileKind, FormatError, KeySource, Recording, SecretKeys, SessionId, SessionSeed, Wrap,
+    open_wraps,
+};
 use lucid_store::Store;
 
 use crate::{
     App,
-    exit::{NO_KEY, NOT_FOUND, exit},
+    exit::{NO_KEY, NOT_FOUND, WRONG_KEY, exit},
 };
 
 /// A recording that is a file: given as one, or packed from the store.
@@ -80,13 +83,40 @@ pub fn keys<R>(recording: &Recording<R>, secret: Option<&SecretKeys>) -> Result<
     let Some(secret) = secret else {
         return Ok(None);
     };
-    let Some(wraps) = &recording.wraps else {
-        return Err(exit(
+    Ok(Some(seed(recording, secret)?.keys(session)))
+}
+
+/// The seed of a whole recording: everything in it opens with it.
+pub fn seed<R>(recording: &Recording<R>, secret: &SecretKeys) -> Result<SessionSeed> {
+    open_seed(wraps(recording)?, recording.head.ticket.session, secret)
+}
+
+/// The seed that `wraps` hold for `secret`.
+pub fn open_seed(wraps: &[Wrap], session: SessionId, secret: &SecretKeys) -> Result<SessionSeed> {
+    match open_wraps(wraps, session, secret) {
+        // A key is there, and it is not one of those that were sealed to.
+        Err(FormatError::NoKey { why }) => Err(exit(WRONG_KEY, why)),
+        opened => Ok(opened?),
+    }
+}
+
+/// The wrapped seed of a whole recording, unless it was destroyed.
+pub fn wraps<R>(recording: &Recording<R>) -> Result<&[Wrap]> {
+    let session = recording.head.ticket.session;
+    let destroyed = || {
+        let what = "it verifies, and nobody can open it";
+        exit(
             NO_KEY,
-            format!(
-                "the keys of session {session} were destroyed: it verifies, and nobody can open it"
-            ),
-        ));
+            format!("the keys of session {session} were destroyed: {what}"),
+        )
     };
-    Ok(Some(open_wraps(wraps, session, secret)?.keys(session)))
+    recording.wraps.as_deref().ok_or_else(destroyed)
+}
+
+/// When a file ends, µs since the session began. A torn chunk does not say when it ended; its manifest does.
+pub fn end_us<R>(recording: &Recording<R>) -> u64 {
+    match recording.index.kind {
+        FileKind::Recording => recording.manifest.manifest.duration_us,
+        FileKind::Disclosure => recording.index.chunks.last().map_or(0, |c| c.end_us),
+    }
 }

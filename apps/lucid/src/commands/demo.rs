@@ -463,8 +463,7 @@ fn read_png(path: &Path) -> Result<Picture> {
 }
 
 fn serve(app: &App, path: &Path, secret: &SecretKeys, recording: &OpenRecording) -> Result<()> {
-    let wraps = recording.wraps.as_deref().unwrap_or_default();
-    let seed = lucid_format::open_wraps(wraps, recording.head.ticket.session, secret)?;
+    let seed = recording::seed(recording, secret)?;
     let file = fs::File::open(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

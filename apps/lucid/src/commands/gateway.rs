@@ -47,7 +47,7 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
         .clone()
         .unwrap_or_else(|| configured.listen.clone());
     lucid_service::logs::init(app.settings.log.format, &app.settings.log.level)?;
-    let gateway = Arc::new(Gateway::new(home.clone(), app.store()?, settings)?);
+    let gateway = Arc::new(Gateway::new(home, app.store()?, settings)?);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

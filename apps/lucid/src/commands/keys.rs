@@ -48,6 +48,11 @@ pub fn run(app: &App, command: &KeysCommand) -> Result<()> {
                     .nth(1)
                     .unwrap_or_default()
                     .to_owned();
+                if app.ui.json {
+                    return app
+                        .ui
+                        .json(&serde_json::json!({ "name": name, "secret": true }));
+                }
                 app.ui.line(format!(
                     "{}: the secret key '{name}', sealed with a passphrase",
                     file.display()

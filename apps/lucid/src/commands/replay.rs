@@ -49,16 +49,14 @@ pub struct Served {
 /// Serves until Ctrl-C.
 pub fn run(app: &App, args: &ReplayArgs) -> Result<()> {
     let recording = recording::open(app, &args.recording)?;
-    let seed = match keyring::secret(&args.key)? {
-        Some(secret) if recording.index.kind == FileKind::Recording => {
-            let wraps = recording.wraps.as_deref().unwrap_or_default();
-            Some(lucid_format::open_wraps(
-                wraps,
-                recording.head.ticket.session,
-                &secret,
-            )?)
+    let secret = keyring::secret(&args.key)?;
+    let seed = match recording.index.kind {
+        FileKind::Recording => {
+            recording::wraps(&recording)?;
+            let seed = |secret| recording::seed(&recording, secret);
+            secret.as_ref().map(seed).transpose()?
         }
-        _ => None,
+        FileKind::Disclosure => None,
     };
     let file = recording::file(app, &args.recording)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -203,7 +203,7 @@ fn show(app: &App, id: SessionId) -> Result<()> {
         app.ui.line(format!(
             "{} {text}",
             app.ui.paint(Tone::Faint, format!("{label:<10}"))
-        ))
+        ));
     };
     row("session", id.to_string());
     row("state", state(summary));
@@ -403,9 +403,9 @@ fn log(app: &App, event: &str, id: &str, detail: &str) -> Result<()> {
         );
         if app.ui.json {
             app.ui
-                .json(&serde_json::json!({ "session": id, "event": event, "detail": detail }))?
+                .json(&serde_json::json!({ "session": id, "event": event, "detail": detail }))?;
         } else {
-            app.ui.line(text)
+            app.ui.line(text);
         }
     }
     Ok(())

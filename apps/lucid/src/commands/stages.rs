@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use lucid_format::{
     ChunkPlace, ChunkView, ChunkWriter, Hash, MAX_CHUNK_BYTES, MAX_CHUNK_PLAINTEXT, MAX_PAYLOAD,
-    Record, SessionId, SessionSeed, Stream, Wrap, merkle, open_wraps, wrap_seed,
+    Record, SessionId, SessionSeed, Stream, Wrap, merkle, wrap_seed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -163,7 +163,7 @@ fn open(app: &App, args: &EncryptArgs) -> Result<()> {
         let session = view.header.session;
         let keys = match &keys {
             Some(keys) => keys,
-            None => keys.insert(open_wraps(&wraps, session, &secret)?.keys(session)),
+            None => keys.insert(recording::open_seed(&wraps, session, &secret)?.keys(session)),
         };
         let plaintext = view
             .open(&keys.chunk_key(index).context("chunk keys")?)
@@ -239,6 +239,12 @@ pub fn merkle(app: &App, command: &MerkleCommand) -> Result<()> {
                         proof.position
                     ),
                 ));
+            }
+            if app.ui.json {
+                let (size, position) = (proof.size, proof.position);
+                return app.ui.json(
+                    &serde_json::json!({ "size": size, "position": position, "root": root }),
+                );
             }
             app.ui.line(format!(
                 "{} is file {} of {} under {root}",

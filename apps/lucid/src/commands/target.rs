@@ -63,6 +63,12 @@ pub fn run(app: &App, command: &TargetCommand) -> Result<()> {
                 None => confirm(name, found, shown)?,
             }
             target::set_pin(&home, name, &shown.to_string())?;
+            if app.ui.json {
+                let pin = shown.to_string();
+                return app
+                    .ui
+                    .json(&serde_json::json!({ "name": name, "pin": pin }));
+            }
             app.ui.line(format!("target '{name}' is pinned to {shown}"));
             Ok(())
         }

@@ -74,7 +74,7 @@ pub fn print(app: &App, name: &str, recording: &OpenRecording, proven: &Proven) 
         ui.line(format!(
             "  {} {text}",
             ui.paint(Tone::Faint, format!("{label:<9}"))
-        ))
+        ));
     };
     row("session", ticket.session.to_string());
     row(
