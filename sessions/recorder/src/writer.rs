@@ -125,7 +125,15 @@ impl SessionWriter {
                 stream,
                 payload,
             },
-        )
+        )?;
+        // A resize clears the screen. With this, a chunk without a keyframe shows what the one before ended on.
+        if stream == Stream::Resize {
+            if let Some(chunk) = &mut self.chunk {
+                chunk.pictured = false;
+            }
+            self.picture(time_us, wall_us)?;
+        }
+        Ok(())
     }
 
     /// Does what is due at `now_us`: a heartbeat when nothing happened for ten seconds, a sync every second, a new chunk

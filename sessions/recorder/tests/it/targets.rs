@@ -159,15 +159,3 @@ fn pinning_keeps_the_rest_of_the_file_as_it_was() {
         0o600
     );
 }
-
-#[test]
-fn a_temporary_file_of_a_crash_does_not_keep_pins_from_being_set() {
-    let (_dir, home) = home("[desk1]\naddress = \"10.0.0.5:3389\"\n");
-    fs::write(home.root().join("targets.toml.tmp"), "torn").unwrap();
-    target::set_pin(&home, "desk1", PIN).unwrap();
-    assert!(matches!(
-        target::load(&home).unwrap()["desk1"].trust,
-        Trust::Pin(_)
-    ));
-    assert!(!home.root().join("targets.toml.tmp").exists());
-}

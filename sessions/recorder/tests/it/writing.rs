@@ -205,6 +205,26 @@ fn every_chunk_with_graphics_plays_by_itself() {
 }
 
 #[test]
+fn a_resize_is_followed_by_the_cleared_screen_so_that_a_chunk_of_it_alone_shows_that() {
+    let mut session = Session::new(CHUNK);
+    session.record(0, Stream::Resize, &resize(64, 64)).unwrap();
+    session
+        .record(1, Stream::PduOut, &paint(0, 0, 30, 1))
+        .unwrap();
+    session
+        .record(15 * SECOND, Stream::Resize, &resize(40, 20))
+        .unwrap();
+    session.finish("over").unwrap();
+    let chunks = session.read();
+    let last = chunks.last().unwrap();
+    assert!(last.keyframe);
+    assert!(!last.records.iter().any(|r| is_graphics(r.1, &r.2)));
+    let mut alone = Decoder::new();
+    play(&mut alone, &last.records);
+    assert_eq!((alone.screen().width(), alone.screen().height()), (40, 20));
+}
+
+#[test]
 fn an_update_in_fragments_over_the_border_of_two_chunks_is_shown() {
     let mut session = Session::new(CHUNK);
     session.record(0, Stream::Resize, &resize(64, 64)).unwrap();
