@@ -169,16 +169,36 @@ impl<'a> Frames<'a> {
         let here = chunks
             .partition_point(|c| c.start_us <= at)
             .saturating_sub(1);
-        let next = (0..=here)
-            .rev()
-            .find(|nth| chunks.get(*nth).is_some_and(|c| c.keyframe))
-            .unwrap_or(0);
+        let pictured = |nth: &usize| chunks.get(*nth).is_some_and(|c| c.keyframe);
+        let mut first = (0..=here).rev().find(pictured).unwrap_or(0);
+        let earlier = (0..first).rev().find(pictured);
+        let mut decoder = Decoder::new();
+        let mut waiting = Vec::new();
+        if !chunks.is_empty() {
+            waiting = records(recording, keys, first)?;
+        }
+        let anchor = waiting
+            .iter()
+            .find(|r| matches!(r.1, Stream::Keyframe | Stream::Resize))
+            .filter(|r| r.0 > at);
+        match (anchor, earlier) {
+            // A keyframe is the screen before the first change: it holds for the time before it too.
+            (Some((_, Stream::Keyframe, payload)), _) => {
+                decoder.apply(Stream::Keyframe, payload)?;
+            }
+            // Until the screen gets its new size, the one of an earlier chunk is on.
+            (Some(_), Some(earlier)) => {
+                first = earlier;
+                waiting = records(recording, keys, first)?;
+            }
+            _ => {}
+        }
         Ok(Self {
             recording,
             keys,
-            decoder: Decoder::new(),
-            next,
-            waiting: std::collections::VecDeque::new(),
+            decoder,
+            next: first + 1,
+            waiting: waiting.into(),
         })
     }
 
