@@ -1,7 +1,6 @@
 //! Who may depend on whom: the table of ARCHITECTURE.md, held against `cargo metadata` and the sources.
 //!
-//! A binary of its own, because it starts no peer: `cargo test -p lucid-e2e --test arrows` takes a second.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+//! It starts no peer: `cargo test -p lucid-e2e arrows` takes a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -300,7 +299,7 @@ fn no_code_outside_payment_systems_knows_tron() {
         PAYMENT_SYSTEMS,
         "docs/",
         "contracts/tron/",
-        "tests/e2e/tests/arrows.rs",
+        "tests/e2e/tests/it/arrows.rs",
     ];
     let mut sources = Vec::new();
     files(
