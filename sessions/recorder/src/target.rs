@@ -9,6 +9,7 @@ use std::{
 };
 
 use lucid_rdp::{Security, Target, Trust, info::Credentials};
+use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -183,6 +184,10 @@ pub fn set_pin(home: &Home, name: &str, pin: &str) -> Result<(), RecorderError> 
         path: path.clone(),
         faults: vec![why],
     };
+    // Two pins set at once: the second reads what the first wrote.
+    let lock = |e| RecorderError::io("locking", home.root(), e);
+    let folder = fs::File::open(home.root()).map_err(lock)?;
+    flock(&folder, FlockOperation::LockExclusive).map_err(|e| lock(e.into()))?;
     let text = read_bounded(&path).map_err(|e| RecorderError::io("reading", &path, e))?;
     let mut document: toml_edit::DocumentMut = text
         .parse()

@@ -159,3 +159,20 @@ fn pinning_keeps_the_rest_of_the_file_as_it_was() {
         0o600
     );
 }
+
+#[test]
+fn pins_set_at_once_are_all_kept() {
+    let text: String = (0..12)
+        .map(|n| format!("[desk{n}]\naddress = \"10.0.0.{n}:3389\"\n"))
+        .collect();
+    let (_dir, home) = home(&text);
+    std::thread::scope(|scope| {
+        for n in 0..12 {
+            let home = &home;
+            scope.spawn(move || target::set_pin(home, &format!("desk{n}"), PIN).unwrap());
+        }
+    });
+    let targets = target::load(&home).unwrap();
+    assert_eq!(targets.len(), 12);
+    assert!(targets.values().all(|t| matches!(t.trust, Trust::Pin(_))));
+}
