@@ -1,8 +1,13 @@
 //! `lucid demo`: the main job with nothing to configure.
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
-use crate::support::Place;
+use crate::support::{Place, wait_for};
 
 /// Processes with `word` in their environment or command line.
 fn mentioning(word: &str) -> Vec<PathBuf> {
@@ -13,6 +18,57 @@ fn mentioning(word: &str) -> Vec<PathBuf> {
     processes
         .filter(|p| has(p.join("environ")) || has(p.join("cmdline")))
         .collect()
+}
+
+/// The process namespaces of processes with `word` in their environment or command line, other than this one.
+fn namespaces(word: &str) -> BTreeSet<PathBuf> {
+    let of = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
+    let mine = of(Path::new("/proc/self")).unwrap();
+    let found = mentioning(word);
+    found
+        .iter()
+        .filter_map(|p| of(p))
+        .filter(|namespace| *namespace != mine)
+        .collect()
+}
+
+/// Processes in one of these namespaces.
+fn inside(namespaces: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|e| e.path());
+    let is_in =
+        |p: &PathBuf| fs::read_link(p.join("ns/pid")).is_ok_and(|ns| namespaces.contains(&ns));
+    processes.filter(is_in).collect()
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_nothing_running_either() {
+    let place = Place::new();
+    let mark = format!("lucid-e2e-killed-{}", std::process::id());
+    let temporary = place.path(&mark);
+    fs::create_dir(&temporary).unwrap();
+    let mut demo = place
+        .command(&["demo", "--seconds", "60"])
+        .env("TMPDIR", &temporary)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Until desktop and client are up.
+    let namespaces = wait_for("the demo's client", || {
+        let client = mentioning(&mark)
+            .iter()
+            .any(|p| fs::read_to_string(p.join("comm")).is_ok_and(|name| name == "xfreerdp\n"));
+        client.then(|| namespaces(&mark))
+    });
+    assert!(
+        inside(&namespaces).len() > 2,
+        "xrdp, xrdp-sesman and their first process"
+    );
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    wait_for("everything it started to end", || {
+        (mentioning(&mark).is_empty() && inside(&namespaces).is_empty()).then_some(())
+    });
 }
 
 #[test]

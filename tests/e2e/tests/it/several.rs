@@ -39,6 +39,20 @@ fn two_sessions_on_two_desktops_are_recorded_apart_and_each_can_be_watched_and_e
     let mut client2 =
         place.log_in(&place.client_options("client2", &gateway, "operator2", &password2));
 
+    // One home folder has one gateway.
+    let second = place.run(&[
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--recipient",
+        "auditor.pub",
+    ]);
+    assert!(
+        second.code != 0 && second.err.contains("a gateway runs in"),
+        "{}",
+        second.err
+    );
+
     // Both are listed; a third is one too many.
     let live = place.json(&["session", "list"])["live"].clone();
     let mut users: Vec<&str> = live
