@@ -4,7 +4,10 @@ use std::env;
 use std::io::{self, IsTerminal as _};
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, filter::FilterFn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::ServiceError;
 
@@ -19,7 +22,12 @@ pub enum Format {
     Json,
 }
 
-/// Sends this process's logs to standard error. The filter is `LUCID_LOG`, else `RUST_LOG`, else `level`.
+/// Libraries that write passwords and keys into their debug logs: CredSSP hands the target's password over in the clear.
+/// Whatever the filter says, only their warnings and errors are logged.
+const INDISCREET: [&str; 2] = ["sspi", "ironrdp_connector"];
+
+/// Sends this process's logs to standard error. The filter is `LUCID_LOG`, else `RUST_LOG`, else `level`; what would show
+/// secrets stays out in any case.
 pub fn init(format: Format, level: &str) -> Result<(), ServiceError> {
     let (filter, origin) = choose(|name| env::var(name).ok(), level);
     let parsed = EnvFilter::try_new(&filter).map_err(|error| ServiceError::LogFilter {
@@ -34,13 +42,21 @@ pub fn init(format: Format, level: &str) -> Result<(), ServiceError> {
         Format::Text => {
             // https://no-color.org: set and not empty means none.
             let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            builder
-                .with_ansi(io::stderr().is_terminal() && !plain)
-                .try_init()
+            let builder = builder.with_ansi(io::stderr().is_terminal() && !plain);
+            builder.finish().with(FilterFn::new(discreet)).try_init()
         }
-        Format::Json => builder.json().try_init(),
+        Format::Json => {
+            let builder = builder.json();
+            builder.finish().with(FilterFn::new(discreet)).try_init()
+        }
     }
     .map_err(|_| ServiceError::LogsTwice)
+}
+
+/// Whether a log line or span may be written at all.
+fn discreet(metadata: &Metadata<'_>) -> bool {
+    let library = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::WARN || !INDISCREET.contains(&library)
 }
 
 /// The filter and where it comes from. A variable set to nothing counts as not set.

@@ -328,7 +328,7 @@ impl Place {
     }
 
     /// The files of the home folder, of the logs and of the recordings in which one of `secrets` stands, in UTF-8, UTF-16,
-    /// hex or base64.
+    /// hex or as numbers.
     pub(crate) fn files_with(&self, secrets: &[&str]) -> Vec<String> {
         let needles: Vec<Vec<u8>> = secrets.iter().flat_map(|s| disguises(s)).collect();
         let mut found = Vec::new();
@@ -364,12 +364,21 @@ fn wide(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-fn disguises(secret: &str) -> [Vec<u8>; 3] {
-    let hex = secret
-        .bytes()
-        .map(|b| format!("{b:02x}"))
-        .collect::<String>();
-    [secret.as_bytes().to_vec(), wide(secret), hex.into_bytes()]
+/// A text as files, protocols and the logs of careless libraries write it.
+fn disguises(secret: &str) -> [Vec<u8>; 5] {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let list = |bytes: &[u8]| {
+        let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+        numbers.join(", ")
+    };
+    let wide = wide(secret);
+    [
+        hex(secret.as_bytes()).into_bytes(),
+        list(secret.as_bytes()).into_bytes(),
+        list(&wide).into_bytes(),
+        secret.as_bytes().to_vec(),
+        wide,
+    ]
 }
 
 fn holds(bytes: &[u8], needles: &[Vec<u8>]) -> bool {

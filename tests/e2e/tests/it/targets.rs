@@ -25,7 +25,10 @@ fn an_nla_target_gets_the_injected_credentials_and_the_client_never_sees_them() 
         target("desk1", desktop.password()),
         target("wrong", "not-the-password"),
     ]);
-    let gateway = Gateway::start(&place);
+    // Even the wordiest log has no secrets.
+    let gateway = Gateway::start_with(&place, |command| {
+        command.env("LUCID_LOG", "trace");
+    });
     let (id, password) = place.mint("operator1", "desk1");
     let client = place.log_in(&place.client_options("client", &gateway, "operator1", &password));
     let (_, seen) = settled(&client);
@@ -44,6 +47,7 @@ fn an_nla_target_gets_the_injected_credentials_and_the_client_never_sees_them() 
     );
     assert_eq!(entry["session"], id.as_str());
     assert_eq!(place.state(&id), "none", "nothing was recorded");
+    assert!(gateway.said().contains(" DEBUG "));
     let secrets = [desktop.password(), "not-the-password", &password];
     assert_eq!(place.files_with(&secrets), Vec::<String>::new());
 }
