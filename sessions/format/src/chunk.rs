@@ -35,6 +35,9 @@ const VERSION: u16 = 1;
 const SUITE: u8 = 1;
 const SEGMENT_HEADER: usize = 13;
 const TRAILER_LEN: usize = 17;
+/// Room before the content of a segment, and of a chunk's first one.
+const ROOM: usize = SEGMENT_HEADER;
+const FIRST_ROOM: usize = CHUNK_HEADER_LEN + SEGMENT_HEADER;
 const KIND_ZSTD: u8 = 1;
 const KIND_FINAL: u8 = 0x80;
 const FLAG_KEYFRAME: u8 = 1;
@@ -124,13 +127,19 @@ pub struct SealedChunk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
     kind: u8,
+    /// Room for what the sealer writes before the content, then the content: so it need not be copied once more.
     data: Vec<u8>,
+    room: usize,
 }
 
 impl Packed {
     /// Plaintext as it is.
     pub fn stored(data: Vec<u8>) -> Self {
-        Self { kind: 0, data }
+        Self {
+            kind: 0,
+            data,
+            room: 0,
+        }
     }
 
     /// The next piece of the chunk's zstd frame. Nothing looks at it until the chunk is opened.
@@ -138,12 +147,13 @@ impl Packed {
         Self {
             kind: KIND_ZSTD,
             data,
+            room: 0,
         }
     }
 
     /// Bytes of the piece.
     pub fn data(&self) -> &[u8] {
-        &self.data
+        &self.data[self.room..]
     }
 }
 
@@ -151,7 +161,9 @@ impl Packed {
 pub struct Packer {
     /// Made when first needed: a chunk of heartbeats or photographs needs none.
     zstd: Option<Encoder<'static>>,
+    /// Room for the headers of a segment that is not the last, then its records.
     pending: Vec<u8>,
+    room: usize,
     plaintext: usize,
     records: u32,
     last_us: u64,
@@ -166,7 +178,8 @@ impl Packer {
     pub fn new(start_us: u64) -> Result<Self, FormatError> {
         Ok(Self {
             zstd: None,
-            pending: Vec::new(),
+            pending: vec![0; FIRST_ROOM],
+            room: FIRST_ROOM,
             plaintext: 0,
             records: 0,
             last_us: start_us,
@@ -213,7 +226,7 @@ impl Packer {
 
     /// Plaintext bytes that no segment holds yet.
     pub fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() - self.room
     }
 
     /// Compresses what is pending into a segment. A segment that a 16 KiB probe says would shrink by less than 7 % is
@@ -222,10 +235,21 @@ impl Packer {
     /// # Errors
     /// When zstd fails.
     pub fn flush(&mut self) -> Result<Packed, FormatError> {
-        if !shrinks(&self.pending) {
-            return Ok(Packed::stored(std::mem::take(&mut self.pending)));
+        if shrinks(&self.pending[self.room..]) {
+            return self.compress(false);
         }
-        Ok(Packed::zstd(self.compress(false)?))
+        Ok(self.store())
+    }
+
+    /// Takes what is pending as it is; the next segment's records will need as much memory.
+    fn store(&mut self) -> Packed {
+        let mut next = Vec::with_capacity(self.pending.capacity());
+        next.resize(ROOM, 0);
+        Packed {
+            kind: 0,
+            data: std::mem::replace(&mut self.pending, next),
+            room: std::mem::replace(&mut self.room, ROOM),
+        }
     }
 
     /// Compresses the rest and says what the chunk holds.
@@ -234,13 +258,13 @@ impl Packer {
     /// When zstd fails.
     pub fn finish(mut self, end_us: u64) -> Result<(Vec<Packed>, Trailer), FormatError> {
         let mut segments = Vec::new();
-        let (begun, empty) = (self.zstd.is_some(), self.pending.is_empty());
-        let shrinks = shrinks(&self.pending);
+        let (begun, empty) = (self.zstd.is_some(), self.pending() == 0);
+        let shrinks = shrinks(&self.pending[self.room..]);
         if !(shrinks || begun && empty) {
-            segments.push(Packed::stored(std::mem::take(&mut self.pending)));
+            segments.push(self.store());
         }
         if shrinks || begun {
-            segments.push(Packed::zstd(self.compress(true)?));
+            segments.push(self.compress(true)?);
         }
         let bound = FormatError::WriterBound {
             what: "a chunk's plaintext",
@@ -255,14 +279,17 @@ impl Packer {
         Ok((segments, trailer))
     }
 
-    fn compress(&mut self, end: bool) -> Result<Vec<u8>, FormatError> {
-        let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(self.pending.len()) + 64);
+    fn compress(&mut self, end: bool) -> Result<Packed, FormatError> {
+        let room = self.room + if end { TRAILER_LEN } else { 0 };
+        let bound = zstd::zstd_safe::compress_bound(self.pending());
+        let mut out = Vec::with_capacity(room + bound + 64);
+        out.resize(room, 0);
         let zstd = match &mut self.zstd {
             Some(zstd) => zstd,
             none => none.insert(encoder().map_err(zstd_error)?),
         };
-        let mut input = InBuffer::around(&self.pending);
-        while input.pos() < self.pending.len() {
+        let mut input = InBuffer::around(&self.pending[self.room..]);
+        while input.pos() < self.pending.len() - self.room {
             step(&mut out, |buffer| zstd.run(&mut input, buffer))?;
         }
         while step(&mut out, |buffer| {
@@ -273,8 +300,14 @@ impl Packer {
             }
         })? > 0
         {}
+        self.room = ROOM;
         self.pending.clear();
-        Ok(out)
+        self.pending.resize(ROOM, 0);
+        Ok(Packed {
+            kind: KIND_ZSTD,
+            data: out,
+            room,
+        })
     }
 }
 
@@ -406,28 +439,31 @@ impl Sealer {
             .map(|t| encode("a chunk trailer", t))
             .transpose()?
             .unwrap_or_default();
-        let Packed { kind, data } = packed;
+        let Packed {
+            kind,
+            data: mut out,
+            room,
+        } = packed;
         let kind = kind | if trailer.is_empty() { 0 } else { KIND_FINAL };
-        let length = u32::try_from(data.len() + aead::TAG).map_err(|_| bound.clone())?;
-
-        let header_len = if self.header_written {
-            0
+        let header: &[u8] = if self.header_written {
+            &[]
         } else {
-            self.header.len()
+            &self.header
         };
-        let mut out =
-            Vec::with_capacity(header_len + SEGMENT_HEADER + TRAILER_LEN + data.len() + aead::TAG);
-        if !self.header_written {
-            out.extend_from_slice(&self.header);
-            self.header_written = true;
+        let begin = header.len();
+        let from = begin + SEGMENT_HEADER + trailer.len();
+        if room != from {
+            let mut moved = Vec::with_capacity(from + out.len() - room + aead::TAG);
+            moved.resize(from, 0);
+            moved.extend_from_slice(&out[room..]);
+            out = moved;
         }
-        let begin = out.len();
-        out.extend_from_slice(&length.to_le_bytes());
-        out.push(kind);
-        out.extend_from_slice(&[0; 8]);
-        out.extend_from_slice(&trailer);
-        let from = out.len();
-        out.extend_from_slice(&data);
+        let length = u32::try_from(out.len() - from + aead::TAG).map_err(|_| bound.clone())?;
+        out[..begin].copy_from_slice(header);
+        out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+        out[begin + 4] = kind;
+        out[begin + SEGMENT_HEADER..from].copy_from_slice(&trailer);
+        self.header_written = true;
         self.cipher.seal(
             &associated(&self.header, kind, &trailer),
             &mut out,
