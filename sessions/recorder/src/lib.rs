@@ -12,6 +12,7 @@
 //! the log.
 
 pub mod audit;
+pub mod bulk;
 pub mod control;
 mod error;
 mod gateway;

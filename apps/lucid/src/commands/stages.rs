@@ -4,14 +4,17 @@
 use std::{
     fs,
     io::{Read, Write},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context, Result};
 use lucid_format::{
-    ChunkPlace, ChunkView, ChunkWriter, Hash, MAX_CHUNK_BYTES, MAX_CHUNK_PLAINTEXT, MAX_PAYLOAD,
-    Record, SessionId, SessionSeed, Stream, Wrap, merkle, wrap_seed,
+    ChunkPlace, ChunkView, Hash, MAX_CHUNK_BYTES, MAX_CHUNK_PLAINTEXT, MAX_PAYLOAD, Packer, Record,
+    Sealer, SessionId, SessionSeed, Stream, Wrap, merkle, wrap_seed,
 };
+use lucid_recorder::bulk::{self, PackedChunk};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -99,11 +102,20 @@ pub fn encrypt(app: &App, args: &EncryptArgs) -> Result<()> {
     let wraps = wrap_seed(&seed, session, &recipients, &mut rng)?;
     put(&args.to.join(WRAPS), &borsh::to_vec(&wraps)?)?;
     let keys = seed.keys(session);
-    let (mut prev, mut read, mut written) = (Hash::default(), 0, 0);
     let bar = app.ui.steps_bar("sealing", files.len() as u64);
-    let mut count = 0;
-    for (index, path) in (0u32..).zip(&files) {
-        let payload = read_bounded(path, MAX_PAYLOAD)?;
+    let count = u32::try_from(files.len())?;
+    let pack = |index: u32| -> Result<(PackedChunk, usize)> {
+        let payload = read_bounded(&files[index as usize], MAX_PAYLOAD)?;
+        let mut packer = Packer::new(0)?;
+        packer.push(&Record {
+            time_us: 0,
+            stream: Stream::PduOut,
+            payload: &payload,
+        })?;
+        Ok((packer.finish(0)?, payload.len()))
+    };
+    let (mut prev, mut index) = (Hash::default(), 0);
+    let seal = |(packed, len)| {
         let key = keys.chunk_key(index).context("chunk keys")?;
         let place = ChunkPlace {
             session,
@@ -112,22 +124,19 @@ pub fn encrypt(app: &App, args: &EncryptArgs) -> Result<()> {
             start_us: 0,
             start_wall_us: 0,
         };
-        let mut writer = ChunkWriter::new(place, &key, &mut rng)?;
-        writer.push(&Record {
-            time_us: 0,
-            stream: Stream::PduOut,
-            payload: &payload,
-        })?;
-        let (bytes, sealed) = writer.finish(0)?;
-        put(&args.to.join(format!("{index:08}.chunk")), &bytes)?;
-        (prev, read, written, count) = (
-            sealed.hash,
-            read + payload.len() as u64,
-            written + bytes.len() as u64,
-            index + 1,
-        );
+        let (pieces, sealed) = bulk::seal(Sealer::new(place, &key, &mut rng)?, packed)?;
+        (prev, index) = (sealed.hash, index + 1);
+        Ok((pieces.concat(), sealed.place.index, len))
+    };
+    let (mut read, mut written) = (0, 0);
+    let keep = |(bytes, index, len): (Vec<u8>, u32, usize)| {
+        read += len as u64;
+        written += bytes.len() as u64;
         bar.inc(1);
-    }
+        put(&args.to.join(format!("{index:08}.chunk")), &bytes)
+    };
+    let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    bulk::in_order(threads, count, pack, seal, keep)?;
     bar.finish_and_clear();
     done(app, &args.to, count, read, written)
 }
