@@ -438,7 +438,7 @@ pub enum ConfigCommand {
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// What to measure [default: all]
-    #[arg(value_parser = ["pipeline", "verify", "gateway"])]
+    #[arg(value_parser = ["pipeline", "memory", "verify", "gateway", "office"])]
     pub what: Vec<String>,
     /// Megabytes of each data set
     #[arg(long, default_value_t = 96)]
@@ -446,4 +446,7 @@ pub struct BenchArgs {
     /// Runs of which the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub runs: u32,
+    /// Write a session of so many minutes and say what it cost: 'memory' runs itself again with this
+    #[arg(long, hide = true)]
+    pub child: Option<String>,
 }
