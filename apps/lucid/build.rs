@@ -8,6 +8,8 @@ fn main() {
     println!("cargo::rerun-if-changed={dist}");
     println!("cargo::rerun-if-changed={dist}/.stamp");
     if !Path::new(dist).join("index.html").exists() {
-        println!("cargo::error=the web player is not built: run scripts/setup once, or scripts/build-player");
+        println!(
+            "cargo::error=the web player is not built: run scripts/setup once, or scripts/build-player"
+        );
     }
 }
