@@ -1,4 +1,4 @@
-# Sourced by the scripts that need a program from crates.io.
+# Sourced by the scripts that need a program from the crate registry.
 #
 # Such programs are kept outside the clone, each version in its own folder: a second clone, or a CI run on a warm machine,
 # does not build them again, and two clones that want different versions do not fight.
