@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Condvar, Mutex, Once},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use lucid_desktop::{Client, ClientOptions, Desktop, DesktopOptions, Size};
@@ -23,24 +23,37 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Passphrase of the auditor's key.
 const PASSPHRASE: &str = "a passphrase for tests";
 
-/// The program, beside this test's own executable. It must not be older than anything it was made from: a test of
-/// yesterday's program proves nothing.
+/// The program, beside this test's own executable. It must not be older than the sources: a test of yesterday's program
+/// proves nothing.
 pub(crate) fn program() -> PathBuf {
     static CHECKED: Once = Once::new();
     let me = std::env::current_exe().unwrap();
     let path = me.ancestors().nth(2).unwrap().join("lucid");
     CHECKED.call_once(|| {
         let build = "run 'cargo build -p lucid', or test the whole workspace";
-        let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
-        let built =
-            modified(&path).unwrap_or_else(|_| panic!("{} is not there: {build}", path.display()));
-        // Cargo writes down beside a program what it was made from: NAME: FILE FILE …
-        let made_from = fs::read_to_string(path.with_extension("d")).unwrap();
-        let sources = made_from.split_once(": ").unwrap().1.split_whitespace();
-        let newer =
-            |source: &&str| modified(Path::new(source)).is_ok_and(|at: SystemTime| at > built);
-        if let Some(source) = sources.into_iter().find(newer) {
-            panic!("{} is older than {source}: {build}", path.display());
+        let built = fs::metadata(&path)
+            .and_then(|m| m.modified())
+            .unwrap_or_else(|_| panic!("{} is not there: {build}", path.display()));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut folders = vec![root.join("apps/lucid/src"), root.join("service/src")];
+        let crates = fs::read_dir(root.join("sessions")).unwrap();
+        // The bindings are part of the page, which the program's build script looks at.
+        let linked = crates.filter(|c| c.as_ref().is_ok_and(|c| c.file_name() != "player-wasm"));
+        folders.extend(linked.map(|c| c.unwrap().path().join("src")));
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten() {
+                let entry = entry.unwrap();
+                let (source, about) = (entry.path(), entry.metadata().unwrap());
+                if about.is_dir() {
+                    folders.push(source);
+                } else if about.modified().unwrap() > built {
+                    panic!(
+                        "{} is older than {}: {build}",
+                        path.display(),
+                        source.display()
+                    );
+                }
+            }
         }
     });
     path
