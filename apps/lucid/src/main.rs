@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod hosted;
 mod keyring;
 mod recording;
 mod ui;

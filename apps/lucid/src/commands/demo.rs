@@ -3,11 +3,9 @@
 //! Everything lives in a temporary folder and under guards: when it is over, or is broken off, nothing is left running.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::BufReader,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,32 +13,23 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use lucid_desktop::{Client, ClientOptions, Desktop, DesktopOptions};
 use lucid_format::{KeySource, Recording, SecretKeys, SessionId};
-use lucid_rdp::{Security, Target, Trust, info::Credentials};
-use lucid_recorder::{
-    Gateway, Home, Settings,
-    audit::AuditLog,
-    ticket::{self, MintRequest, Minted},
-    wall_clock_us,
-};
+use lucid_recorder::{Home, audit::AuditLog, ticket::Minted};
 use lucid_store::{SessionState, Store};
-use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     App,
     cli::{DemoArgs, RangeArgs},
     commands::{export, keys, replay, verify},
     exit::{PROGRAM, exit},
+    hosted::{Hosted, PATIENCE, own_desktop, runtime},
     recording::{self, OpenRecording},
     ui::{Tone, size},
 };
 
 const USER: &str = "operator1";
-const TARGET: &str = "desk1";
 const NAME: &str = "demo";
 /// Seals the demonstration's key file; printed, because it protects nothing.
 const PASSPHRASE: &str = "lucid-demo";
-/// How long things that should take a second may take on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the demonstration.
 pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
@@ -60,8 +49,6 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
 
     let secret = SecretKeys::generate("auditor", &mut lucid_recorder::rng())?;
     keys::create(&secret, PASSPHRASE, &out)?;
-    let home = Home::open(&scratch.path().join("home"))?;
-    let store = Store::open(home.store())?;
 
     let step = Step::begin(app, "starting a desktop (xrdp, xorgxrdp, openbox)");
     let mut options = DesktopOptions::new(scratch.path().join("desktop"));
@@ -69,18 +56,14 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
     let desktop = Desktop::start(&options).map_err(|e| exit(PROGRAM, e.to_string()))?;
     step.done(format!("desktop on {}", desktop.addr()));
 
-    let gateway = RunningGateway::start(&home, &store, &secret, &desktop)?;
+    let runtime = runtime()?;
+    let target = own_desktop(&runtime, &desktop)?;
+    let gateway = Hosted::start(&runtime, scratch.path(), secret.public(), target, 1)?;
     Step::begin(app, "").done(format!(
         "gateway on {}, certificate SHA-256 {}",
         gateway.address, gateway.fingerprint
     ));
-    let request = MintRequest {
-        user: USER.to_owned(),
-        target: TARGET.to_owned(),
-        valid_for_s: 600,
-        policy: app.settings.policy(),
-    };
-    let minted = ticket::mint(&home, &request, wall_clock_us())?;
+    let minted = gateway.mint(USER, &app.settings.policy())?;
     let id = minted.ticket.session;
     Step::begin(app, "").done(format!(
         "session {id} minted, one-time password {}",
@@ -88,10 +71,11 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
     ));
 
     work(app, args, scratch.path(), &gateway, &minted, &files)
-        .map_err(|error| explain(error, &home))?;
+        .map_err(|error| explain(error, &gateway.home))?;
     let step = Step::begin(app, "sealing");
-    wait_for_seal(&store, id)?;
-    gateway.stop()?;
+    wait_for_seal(&gateway.store, id)?;
+    let store = gateway.store.clone();
+    gateway.stop(&runtime)?;
     drop(desktop);
     recording::write_atomically(&files.recording, |file| {
         Ok(store.pack(id, file, &mut |_, _| {}).map(drop)?)
@@ -205,74 +189,12 @@ impl<'a> Step<'a> {
     }
 }
 
-/// A gateway on a free port, in this process.
-struct RunningGateway {
-    address: std::net::SocketAddr,
-    fingerprint: lucid_rdp::Fingerprint,
-    stop: oneshot::Sender<()>,
-    runtime: tokio::runtime::Runtime,
-    task: tokio::task::JoinHandle<Result<(), lucid_recorder::RecorderError>>,
-}
-
-impl RunningGateway {
-    fn start(home: &Home, store: &Store, auditor: &SecretKeys, desktop: &Desktop) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let mut target = Target {
-            host: desktop.addr().ip().to_string(),
-            port: desktop.addr().port(),
-            credentials: Credentials {
-                username: desktop.user().to_owned(),
-                domain: String::new(),
-                password: desktop.password().to_owned().into(),
-            },
-            security: Security::Auto,
-            trust: Trust::AskFirstUse,
-            timeout: PATIENCE,
-        };
-        // This process started the desktop a second ago, so it may vouch for its certificate.
-        target.trust = Trust::Pin(runtime.block_on(target.show_certificate())?);
-        let settings = Settings {
-            max_sessions: 1,
-            max_chunk: lucid_format::DEFAULT_CHUNK_PLAINTEXT,
-            policy_timeout: Duration::from_secs(300),
-            recipients: vec![auditor.public()],
-            targets: BTreeMap::from([(TARGET.to_owned(), target)]),
-        };
-        let gateway = Arc::new(Gateway::new(home.clone(), store.clone(), settings)?);
-        let fingerprint = gateway.fingerprint();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task =
-            runtime.spawn(gateway.run(listener, async { stopped.await.unwrap_or_default() }));
-        Ok(Self {
-            address,
-            fingerprint,
-            stop,
-            runtime,
-            task,
-        })
-    }
-
-    fn stop(self) -> Result<()> {
-        // The receiver is gone only if the gateway has stopped by itself, which joining tells.
-        let _ = self.stop.send(());
-        self.runtime
-            .block_on(self.task)
-            .context("the gateway crashed")?
-            .context("the gateway failed")
-    }
-}
-
 /// Logs in, types and moves windows, and keeps what the client saw last.
 fn work(
     app: &App,
     args: &DemoArgs,
     scratch: &Path,
-    gateway: &RunningGateway,
+    gateway: &Hosted,
     minted: &Minted,
     files: &Files,
 ) -> Result<()> {

@@ -3,28 +3,18 @@
 //! Peers, gateway and recorder share this process and its cores, so whatever the peers need counts against the gateway.
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
-use lucid_format::{DEFAULT_CHUNK_PLAINTEXT, SecretKeys};
-use lucid_rdp::{Security, Target, Trust, info::Credentials};
-use lucid_recorder::{
-    Gateway, Home, RecorderError, Settings,
-    ticket::{self, MintRequest, Minted},
-    wall_clock_us,
-};
-use lucid_store::{SessionState, Store};
+use anyhow::Result;
+use lucid_format::SecretKeys;
+use lucid_rdp::Trust;
+use lucid_store::SessionState;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
     runtime::Runtime,
-    sync::oneshot,
-    task::JoinHandle,
 };
 
 use super::{
@@ -34,8 +24,8 @@ use super::{
     rdp::{self, Client, Desk, Server},
     report::{Row, cpu, median, number, percentile, rate},
 };
+use crate::hosted::{Hosted, PATIENCE, runtime, target};
 
-const TARGET: &str = "desk1";
 const TARGET_MBIT: f64 = 400.0;
 const TARGET_ADDED_MS: f64 = 2.0;
 const TARGET_IDLE_PERCENT: f64 = 5.0;
@@ -46,18 +36,24 @@ const PICTURES: usize = 48 << 20;
 /// Key presses of a latency run, and the pause between them.
 const KEYS: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(2);
+/// The channel policy that tickets name.
+pub const POLICY: &str = "benchmark";
 const IDLE_SESSIONS: usize = 20;
 const IDLE: Duration = Duration::from_secs(20);
-/// How long things that should take a second may take on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Measures throughput, latency and idle sessions.
 pub fn run(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let dir = tempfile::tempdir_in(&bench.scratch)?;
     let runtime = runtime()?;
     let mut desk = runtime.block_on(Desk::start(dir.path()))?;
     let target = target(desk.address, Trust::Pin(desk.fingerprint), "desk", "desk");
-    let gateway = Hosted::start(&runtime, dir.path(), target, IDLE_SESSIONS + 2)?;
+    let auditor = SecretKeys::generate("auditor", &mut lucid_recorder::rng())?;
+    let gateway = Hosted::start(
+        &runtime,
+        dir.path(),
+        auditor.public(),
+        target,
+        IDLE_SESSIONS + 2,
+    )?;
     let mut place = Place {
         dir: dir.path(),
         runtime: &runtime,
@@ -74,98 +70,6 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Two threads, as many as the machine that the targets are for has cores.
-pub fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("starting threads")
-}
-
-/// A desktop the gateway may lead to.
-pub fn target(address: SocketAddr, trust: Trust, user: &str, password: &str) -> Target {
-    let credentials = Credentials {
-        username: user.to_owned(),
-        domain: String::new(),
-        password: password.to_owned().into(),
-    };
-    Target {
-        host: address.ip().to_string(),
-        port: address.port(),
-        credentials,
-        security: Security::Tls,
-        trust,
-        timeout: PATIENCE,
-    }
-}
-
-/// A gateway in this process, with a home folder and a store of its own.
-pub struct Hosted {
-    /// Where clients connect.
-    pub address: SocketAddr,
-    /// Where it records.
-    pub store: Store,
-    home: Home,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<(), RecorderError>>,
-}
-
-impl Hosted {
-    /// Starts it on a free port, with its home in `dir`.
-    pub fn start(
-        runtime: &Runtime,
-        dir: &Path,
-        target: Target,
-        max_sessions: usize,
-    ) -> Result<Self> {
-        let home = Home::open(&dir.join("home"))?;
-        let store = Store::open(home.store())?;
-        let auditor = SecretKeys::generate("auditor", &mut lucid_recorder::rng())?;
-        let settings = Settings {
-            max_sessions,
-            max_chunk: DEFAULT_CHUNK_PLAINTEXT,
-            policy_timeout: PATIENCE,
-            recipients: vec![auditor.public()],
-            targets: BTreeMap::from([(TARGET.to_owned(), target)]),
-        };
-        let gateway = Arc::new(Gateway::new(home.clone(), store.clone(), settings)?);
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task =
-            runtime.spawn(gateway.run(listener, async { stopped.await.unwrap_or_default() }));
-        Ok(Self {
-            address,
-            store,
-            home,
-            stop,
-            task,
-        })
-    }
-
-    /// Lets `user` in once.
-    pub fn mint(&self, user: &str) -> Result<Minted> {
-        let request = MintRequest {
-            user: user.to_owned(),
-            target: TARGET.to_owned(),
-            valid_for_s: 600,
-            policy: "benchmark".to_owned(),
-        };
-        Ok(ticket::mint(&self.home, &request, wall_clock_us())?)
-    }
-
-    /// Ends what runs and waits until it is sealed.
-    pub fn stop(self, runtime: &Runtime) -> Result<()> {
-        // The receiver is gone only if the gateway has stopped by itself, which joining tells.
-        let _ = self.stop.send(());
-        runtime
-            .block_on(self.task)
-            .context("the gateway crashed")?
-            .context("the gateway failed")
-    }
-}
-
 /// Where everything happens.
 struct Place<'a> {
     dir: &'a Path,
@@ -180,8 +84,8 @@ impl Place<'_> {
     }
 
     fn through(&mut self) -> Result<(Client, Server)> {
-        let minted = self.gateway.mint("operator1")?;
-        let (certificate, _) = Home::open(&self.dir.join("home"))?.tls();
+        let minted = self.gateway.mint("operator1", POLICY)?;
+        let (certificate, _) = self.gateway.home.tls();
         let password = minted.password.as_str();
         self.runtime.block_on(self.desk.through(
             self.gateway.address,

@@ -7,16 +7,18 @@ use std::{
 
 use anyhow::Result;
 use lucid_desktop::{Client, ClientOptions, Desktop, DesktopError, DesktopOptions};
-use lucid_format::SessionId;
-use lucid_rdp::Trust;
+use lucid_format::{SecretKeys, SessionId};
 use lucid_store::Store;
 
 use super::{
     Bench,
-    gateway::{Hosted, PATIENCE, runtime, target},
+    gateway::POLICY,
     report::{Row, number},
 };
-use crate::exit::{PROGRAM, exit};
+use crate::{
+    exit::{PROGRAM, exit},
+    hosted::{Hosted, PATIENCE, own_desktop, runtime},
+};
 
 const USER: &str = "operator1";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,16 +41,10 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Row>> {
         Err(error) => return Err(exit(PROGRAM, error.to_string())),
     };
     let runtime = runtime()?;
-    let mut target = target(
-        desktop.addr(),
-        Trust::AskFirstUse,
-        desktop.user(),
-        desktop.password(),
-    );
-    // This process started the desktop a second ago, so it may vouch for its certificate.
-    target.trust = Trust::Pin(runtime.block_on(target.show_certificate())?);
-    let gateway = Hosted::start(&runtime, dir.path(), target, 1)?;
-    let minted = gateway.mint(USER)?;
+    let target = own_desktop(&runtime, &desktop)?;
+    let auditor = SecretKeys::generate("auditor", &mut lucid_recorder::rng())?;
+    let gateway = Hosted::start(&runtime, dir.path(), auditor.public(), target, 1)?;
+    let minted = gateway.mint(USER, POLICY)?;
     let id = minted.ticket.session;
 
     let fault = |e: DesktopError| exit(PROGRAM, e.to_string());
