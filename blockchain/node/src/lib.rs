@@ -1,0 +1,1 @@
+//! A chain node: storage, mempool, gossip, sync and JSON-RPC, wired together.
