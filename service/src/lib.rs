@@ -47,4 +47,7 @@ pub enum ServiceError {
     /// Logs were set up twice.
     #[error("logs are already set up in this process")]
     LogsTwice,
+    /// Their filter cannot be changed any more.
+    #[error("the logs of this process are gone")]
+    LogsGone,
 }

@@ -9,6 +9,33 @@ use tracing_subscriber::{
     EnvFilter, filter::FilterFn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
+/// Changes the filter of this process's logs while it runs.
+pub struct Levels(Box<dyn Fn(EnvFilter) -> bool + Send + Sync>);
+
+impl Levels {
+    /// Takes a new filter: `LUCID_LOG`, else `RUST_LOG`, else `level`, as [`init`] does.
+    pub fn set(&self, level: &str) -> Result<(), ServiceError> {
+        (self.0)(filter(level)?)
+            .then_some(())
+            .ok_or(ServiceError::LogsGone)
+    }
+}
+
+impl std::fmt::Debug for Levels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Levels")
+    }
+}
+
+fn filter(level: &str) -> Result<EnvFilter, ServiceError> {
+    let (filter, origin) = choose(|name| env::var(name).ok(), level);
+    EnvFilter::try_new(&filter).map_err(|error| ServiceError::LogFilter {
+        filter,
+        origin,
+        reason: error.to_string(),
+    })
+}
+
 use crate::ServiceError;
 
 /// How a log line looks.
@@ -28,26 +55,28 @@ const INDISCREET: [&str; 2] = ["sspi", "ironrdp_connector"];
 
 /// Sends this process's logs to standard error. The filter is `LUCID_LOG`, else `RUST_LOG`, else `level`; what would show
 /// secrets stays out in any case.
-pub fn init(format: Format, level: &str) -> Result<(), ServiceError> {
-    let (filter, origin) = choose(|name| env::var(name).ok(), level);
-    let parsed = EnvFilter::try_new(&filter).map_err(|error| ServiceError::LogFilter {
-        filter: filter.clone(),
-        origin,
-        reason: error.to_string(),
-    })?;
+pub fn init(format: Format, level: &str) -> Result<Levels, ServiceError> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
+        .with_env_filter(filter(level)?)
         .with_writer(io::stderr);
     match format {
         Format::Text => {
             // https://no-color.org: set and not empty means none.
             let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let builder = builder.with_ansi(io::stderr().is_terminal() && !plain);
-            builder.finish().with(FilterFn::new(discreet)).try_init()
+            let builder = builder
+                .with_ansi(io::stderr().is_terminal() && !plain)
+                .with_filter_reloading();
+            let handle = builder.reload_handle();
+            let levels = Levels(Box::new(move |filter| handle.reload(filter).is_ok()));
+            let logs = builder.finish().with(FilterFn::new(discreet));
+            logs.try_init().map(|()| levels)
         }
         Format::Json => {
-            let builder = builder.json();
-            builder.finish().with(FilterFn::new(discreet)).try_init()
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            let levels = Levels(Box::new(move |filter| handle.reload(filter).is_ok()));
+            let logs = builder.finish().with(FilterFn::new(discreet));
+            logs.try_init().map(|()| levels)
         }
     }
     .map_err(|_| ServiceError::LogsTwice)
