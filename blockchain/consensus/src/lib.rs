@@ -6,8 +6,14 @@
 //!   └──────────────────┘   signer ──▶ guard (file of its own: never signs twice)
 //! ```
 
+#[doc(hidden)]
+pub mod context;
 mod event;
+#[doc(hidden)]
+pub mod guard;
 mod settings;
+#[doc(hidden)]
+pub mod signing;
 
 pub use event::{Event, Reply, Start, UndecidedBlock, Verdict};
 pub use settings::{ConsensusKey, Limits, Settings};
