@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use lucid_chain_types::{BlockId, NodeId, Signature, VoteKind};
+use lucid_chain_types::{BlockId, NodeId, Signature, SignedProposal, VoteKind};
 use malachite_types::{self as engine, LinearTimeouts, NilOrVal, Round, SignedExtension, VoteType};
 use zeroize::Zeroizing;
 
@@ -108,22 +108,25 @@ pub struct Proposal {
     pub address: Address,
 }
 
-/// A piece of a proposal: one `Init`, then `Data`, then one `Fin`.
+/// A piece of a proposal: one `Init`, then as many `Data` as its size asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// What is coming.
+    /// What is coming, signed by the leader: nobody else can make a node keep data.
     Init(PartInit),
-    /// The next bytes of the packed block, at most 64 KiB.
-    Data(Bytes),
-    /// The end: the leader's signature over the proposal that `Init` describes.
-    Fin(Signature),
+    /// The next 64 KiB of the packed block; the last piece may be shorter.
+    Data {
+        /// The bytes.
+        bytes: Bytes,
+        /// Whether these are the last.
+        last: bool,
+    },
 }
 
 /// The head of a proposal's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartInit {
-    /// The proposal, in the chain's own words.
-    pub proposal: lucid_chain_types::Proposal,
+    /// The proposal and the leader's signature: the same that the engine sends as its proposal message.
+    pub signed: SignedProposal,
     /// Size of the packed block that follows.
     pub size: u32,
 }
@@ -347,7 +350,7 @@ impl engine::ProposalPart<Lucid> for Part {
     }
 
     fn is_last(&self) -> bool {
-        matches!(self, Self::Fin(_))
+        matches!(self, Self::Data { last: true, .. })
     }
 }
 

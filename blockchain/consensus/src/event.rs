@@ -45,11 +45,22 @@ pub enum Verdict {
     Invalid,
 }
 
+/// A final block, as the node hands it to a peer that catches up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedBlock {
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// The validators who signed it: those of its height.
+    pub validators: ValidatorSet,
+    /// Its encoding.
+    pub bytes: Vec<u8>,
+}
+
 /// What the engine asks of the node, and what it tells it. Events arrive in order; the node may answer them in any order, and
 /// the engine goes on with other work while [`Event::Decided`] and [`Event::Finalized`] wait.
 #[derive(Debug)]
 pub enum Event {
-    /// The engine runs and has met a quorum of validators, or waited long enough for one. Which height comes next?
+    /// The engine runs. Which height comes next? It begins once a quorum of its validators is connected, or has been waited for.
     Ready {
         /// The height after the node's last block.
         reply: Reply<Start>,
@@ -66,7 +77,7 @@ pub enum Event {
         /// Stored proposals.
         reply: Reply<Vec<UndecidedBlock>>,
     },
-    /// This node leads: it builds a block, stores it and answers.
+    /// This node leads: it builds a block, stores it and answers. If it drops the reply, the round passes without a proposal.
     Propose {
         /// The block's height.
         height: Height,
@@ -77,20 +88,22 @@ pub enum Event {
         /// The block; stored before it is sent here.
         reply: Reply<Block>,
     },
-    /// This node leads and proposes an earlier block again, because a quorum had prevoted for it.
+    /// A block that the node has stored has to travel again: a quorum had prevoted for it in an earlier round, or this node proposed
+    /// it before it was restarted.
     Repropose {
         /// The height.
         height: Height,
-        /// This round.
+        /// The round it is proposed in.
         round: u32,
-        /// The round of the quorum.
-        valid_round: u32,
+        /// The round of the quorum, if there was one.
+        valid_round: Option<u32>,
         /// The block.
         block: BlockId,
         /// Its encoding, if the node has it.
         reply: Reply<Option<Vec<u8>>>,
     },
-    /// A proposal arrived, signed by the round's leader. The node executes and stores it before it answers [`Verdict::Valid`].
+    /// A proposal arrived, signed by the round's leader; its body is that of its header. The node executes and stores it before it
+    /// answers [`Verdict::Valid`]. A block that is proposed again arrives again.
     Received {
         /// The proposal's height.
         height: Height,
@@ -100,7 +113,7 @@ pub enum Event {
         valid_round: Option<u32>,
         /// The round's leader, who signed it. The block's maker is in its header.
         proposer: NodeId,
-        /// The block's encoding, which may be malformed.
+        /// The block's encoding.
         bytes: Vec<u8>,
         /// What the node thinks of it.
         reply: Reply<Verdict>,
@@ -138,8 +151,8 @@ pub enum Event {
         from: Height,
         /// Last height, included.
         to: Height,
-        /// Certificates and encoded blocks from `from` on, without gaps, as far as the node has them; few are enough.
-        reply: Reply<Vec<(Certificate, Vec<u8>)>>,
+        /// Blocks from `from` on, without gaps, as far as the node has them; few are enough.
+        reply: Reply<Vec<DecidedBlock>>,
     },
     /// A peer sent a block of the past together with a certificate, which the engine has checked. The node executes and stores
     /// it; [`Event::Decided`] follows.
@@ -150,7 +163,7 @@ pub enum Event {
         round: u32,
         /// Who led that round.
         proposer: NodeId,
-        /// The block's encoding, which may be malformed.
+        /// The block's encoding.
         bytes: Vec<u8>,
         /// What the node thinks of it.
         reply: Reply<Verdict>,

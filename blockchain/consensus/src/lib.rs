@@ -7,13 +7,25 @@
 //! ```
 
 #[doc(hidden)]
+pub mod codec;
+#[doc(hidden)]
 pub mod context;
+mod engine;
+mod error;
 mod event;
 #[doc(hidden)]
 pub mod guard;
+#[doc(hidden)]
+pub mod pack;
+#[doc(hidden)]
+pub mod parts;
+mod host;
 mod settings;
 #[doc(hidden)]
 pub mod signing;
 
-pub use event::{Event, Reply, Start, UndecidedBlock, Verdict};
+pub use engine::{Handle, NetworkState, Peer, start};
+pub use error::EngineError;
+pub use event::{DecidedBlock, Event, Reply, Start, UndecidedBlock, Verdict};
+pub use guard::GuardError;
 pub use settings::{ConsensusKey, Limits, Settings};

@@ -86,6 +86,13 @@ impl ChainVerifier {
                 signature,
             )
     }
+
+    /// The key that a peer has proved to hold.
+    pub fn proof(&self, proof: &ValidatorProof<Lucid>) -> Option<B256> {
+        let key = B256::try_from(proof.public_key.as_slice()).ok()?;
+        let bytes = proof_bytes(self.genesis, &proof.public_key, &proof.peer_id);
+        verify(key, &bytes, &proof.signature).then_some(key)
+    }
 }
 
 #[async_trait]
@@ -119,11 +126,7 @@ impl Verifier<Lucid> for ChainVerifier {
     }
 
     async fn verify_validator_proof(&self, proof: &ValidatorProof<Lucid>) -> Result<VerificationResult, SigningError> {
-        let valid = B256::try_from(proof.public_key.as_slice()).is_ok_and(|key| {
-            let bytes = proof_bytes(self.genesis, &proof.public_key, &proof.peer_id);
-            verify(key, &bytes, &proof.signature)
-        });
-        Ok(VerificationResult::from_bool(valid))
+        Ok(VerificationResult::from_bool(self.proof(proof).is_some()))
     }
 }
 

@@ -1,0 +1,411 @@
+//! Starts Malachite's actors and stops them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_chain_types::Pace;
+use malachite_app::app::config::{
+    ConsensusConfig, DiscoveryConfig, P2pConfig, PubSubProtocol, ValuePayload, ValueSyncConfig,
+};
+use malachite_app::app::net::Multiaddr;
+use malachite_app::app::spawn::{
+    spawn_consensus_actor, spawn_network_actor, spawn_node_actor, spawn_sync_actor, spawn_wal_actor,
+};
+use malachite_app::app::types::Keypair;
+use malachite_codec::Codec as _;
+use malachite_config::{ChannelNames, GossipSubConfig, ProtocolNames, PubSubMaxSizePerTopic};
+use malachite_core::Input;
+use malachite_engine::network::{Msg as NetworkMsg, NetworkIdentity, NetworkRef, PersistentPeersOp};
+use malachite_engine::node::NodeRef;
+use malachite_engine::util::events::{Event as EngineEvent, TxEvent};
+use malachite_engine::util::output_port::{OutputPort, OutputPortSubscriberTrait as _};
+use malachite_metrics::{Metrics, SharedRegistry};
+use malachite_signing::Signer as _;
+use malachite_types::LinearTimeouts;
+use ractor::{Actor, ActorCell};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::codec::{Borsh, MAX_CONSENSUS_BYTES, MAX_LIVENESS_BYTES, MAX_PART_BYTES, MAX_RESPONSE_BYTES, MAX_SMALL_BYTES};
+use crate::context::{Address, Lucid};
+use crate::error::EngineError;
+use crate::event::Event;
+use crate::guard::Guard;
+use crate::host::{Host, Shared, Watcher};
+use crate::settings::Settings;
+use crate::signing::{ChainVerifier, GuardedSigner, Key};
+
+/// Events that wait for the node before the engine does.
+const EVENT_QUEUE: usize = 256;
+/// How long an actor may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long binding the port may take.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Heights ahead of ours whose votes are kept, and messages a height.
+const QUEUED_HEIGHTS: usize = 8;
+const QUEUED_PER_HEIGHT: usize = 1_000;
+/// Blocks in one answer to a peer that catches up.
+pub(crate) const SYNC_BATCH: usize = 8;
+
+/// A running engine.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Running>,
+}
+
+struct Running {
+    peer_id: String,
+    network: NetworkRef<Lucid>,
+    /// In the order in which they stop.
+    actors: Vec<ActorCell>,
+    node: NodeRef,
+    listening: String,
+}
+
+/// What the network looks like from here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkState {
+    /// This node's libp2p peer id.
+    pub peer_id: String,
+    /// Peers it keeps a connection to.
+    pub persistent: Vec<String>,
+    /// Connected peers.
+    pub peers: Vec<Peer>,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peer {
+    /// Its libp2p peer id.
+    pub id: String,
+    /// The name it gives itself.
+    pub moniker: String,
+    /// Its address.
+    pub address: String,
+    /// The validator that it has proved to be.
+    pub validator: Option<String>,
+    /// Whether it connected to us.
+    pub inbound: Option<bool>,
+    /// Its gossip score: higher is better, below -2000 it is ignored.
+    pub score: f64,
+}
+
+/// Starts an engine. Its events end when it has stopped, whether it was told to or failed.
+pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle), EngineError> {
+    let listen = address(&settings.listen)?;
+    let peers = settings.peers.iter().map(|peer| address(peer)).collect::<Result<Vec<_>, _>>()?;
+    let keypair = Keypair::ed25519_from_bytes(*settings.identity.0)
+        .map_err(|error| EngineError::Identity(error.to_string()))?;
+    let peer_id = keypair.public().to_peer_id();
+    let signer = match &settings.consensus_key {
+        Some(key) => {
+            let guard = Guard::open(&settings.home.join("signed"))?;
+            Some(GuardedSigner::new(settings.node, Key::new(settings.genesis_hash, &key.0), guard))
+        }
+        None => None,
+    };
+    let identity = match &signer {
+        Some(signer) => {
+            let proof = signer.sign_validator_proof(signer.public().to_vec(), peer_id.to_bytes());
+            let proof = proof.await.map_err(failed)?;
+            let proof = Borsh.encode(&proof).map_err(failed)?;
+            NetworkIdentity::new_validator(settings.moniker.clone(), keypair, settings.node.to_string(), proof)
+        }
+        None => NetworkIdentity::new(settings.moniker.clone(), keypair, None),
+    };
+    let verifier = ChainVerifier {
+        genesis: settings.genesis_hash,
+    };
+    let (consensus_config, sync_config) = configuration(&settings, listen, peers);
+    let registry = SharedRegistry::global().with_moniker(&settings.moniker);
+    let metrics = Metrics::register(&registry);
+    let wal_path = settings.home.join("wal").join("consensus.wal");
+    let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+    let shared = Arc::new(Shared::new(&settings, verifier, signer.clone(), events));
+    let tx_event = TxEvent::new();
+
+    let (node, _) = spawn_node_actor(metrics.clone()).await.map_err(failed)?;
+    let mut actors: Vec<ActorCell> = Vec::new();
+    let spawned = async {
+        let network: NetworkRef<Lucid> =
+            spawn_network_actor(&consensus_config, &sync_config, identity, &registry, Borsh).await?;
+        actors.insert(0, network.get_cell());
+        shared.set_network(network.clone());
+        let wal = spawn_wal_actor(&Lucid, Borsh, &wal_path, &registry, node.clone()).await?;
+        actors.insert(0, wal.get_cell());
+        let (host, _) = Actor::spawn(None, Host::new(Arc::clone(&shared)), ()).await?;
+        actors.insert(0, host.get_cell());
+        let (watcher, _) = Actor::spawn(None, Watcher::new(Arc::clone(&shared)), ()).await?;
+        actors.insert(0, watcher.get_cell());
+        network.cast(NetworkMsg::Subscribe(Box::new(watcher)))?;
+        let port = Arc::new(OutputPort::new());
+        let consensus = spawn_consensus_actor(
+            Lucid,
+            Address(settings.node),
+            consensus_config,
+            Box::new(verifier),
+            signer.clone().map(|signer| Box::new(signer) as Box<_>),
+            network.clone(),
+            host.clone(),
+            wal,
+            Arc::clone(&port),
+            metrics,
+            tx_event.clone(),
+            node.clone(),
+        )
+        .await?;
+        let sync = spawn_sync_actor(Lucid, network.clone(), host, consensus.clone(), Borsh, &sync_config, &registry).await?;
+        if let Some(sync) = sync {
+            sync.subscribe_to_port(&port);
+            actors.insert(0, sync.get_cell());
+        }
+        actors.insert(0, consensus.get_cell());
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(network)
+    }
+    .await;
+    for actor in &actors {
+        actor.link(node.get_cell());
+    }
+    let listening = match &spawned {
+        Ok(_) => shared.listening(LISTEN_TIMEOUT).await,
+        Err(_) => None,
+    };
+    let (network, listening) = match (spawned, listening) {
+        (Ok(network), Some(listening)) => (network, listening),
+        (spawned, _) => {
+            stop(&actors, &node).await;
+            return Err(match spawned {
+                Ok(_) => EngineError::Listen {
+                    address: settings.listen,
+                },
+                Err(error) => failed(error),
+            });
+        }
+    };
+    if let Some(signer) = signer {
+        tokio::spawn(watch_replay(tx_event, signer));
+    }
+    let running = Running {
+        peer_id: peer_id.to_string(),
+        network,
+        actors,
+        node,
+        listening,
+    };
+    Ok((
+        receiver,
+        Handle {
+            inner: Arc::new(running),
+        },
+    ))
+}
+
+impl Handle {
+    /// This node's libp2p peer id, for other nodes' `/p2p/` addresses.
+    pub fn peer_id(&self) -> &str {
+        &self.inner.peer_id
+    }
+
+    /// Where it listens: the port the system chose if it was asked for any.
+    pub fn listening(&self) -> &str {
+        &self.inner.listening
+    }
+
+    /// Stops the engine: no more votes, then no more network. The events end.
+    pub async fn shutdown(&self) {
+        stop(&self.inner.actors, &self.inner.node).await;
+    }
+
+    /// What the network looks like.
+    pub async fn network(&self) -> Result<NetworkState, EngineError> {
+        let (reply, dump) = oneshot::channel();
+        self.inner.network.cast(NetworkMsg::DumpState(reply.into())).map_err(|_| EngineError::Stopped)?;
+        let dump = dump.await.ok().flatten().ok_or(EngineError::Stopped)?;
+        let mut peers: Vec<Peer> = dump
+            .peers
+            .into_iter()
+            .map(|(id, peer)| Peer {
+                id: id.to_string(),
+                moniker: peer.moniker,
+                address: peer.address.to_string(),
+                validator: peer.consensus_address,
+                inbound: peer.connection_direction.map(|direction| direction.as_str() == "inbound"),
+                score: peer.score,
+            })
+            .collect();
+        peers.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(NetworkState {
+            peer_id: self.inner.peer_id.clone(),
+            persistent: dump.persistent_peer_addrs.iter().map(ToString::to_string).collect(),
+            peers,
+        })
+    }
+
+    /// Keeps a connection to one more peer.
+    pub async fn add_peer(&self, peer: &str) -> Result<(), EngineError> {
+        self.update(peer, PersistentPeersOp::Add(address(peer)?)).await
+    }
+
+    /// No longer keeps a connection to a peer.
+    pub async fn remove_peer(&self, peer: &str) -> Result<(), EngineError> {
+        self.update(peer, PersistentPeersOp::Remove(address(peer)?)).await
+    }
+
+    /// The figures of all engines of this process, in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        malachite_metrics::export(&mut text);
+        text
+    }
+
+    async fn update(&self, peer: &str, op: PersistentPeersOp) -> Result<(), EngineError> {
+        let (reply, done) = oneshot::channel();
+        self.inner
+            .network
+            .cast(NetworkMsg::UpdatePersistentPeers(op, reply.into()))
+            .map_err(|_| EngineError::Stopped)?;
+        done.await.map_err(|_| EngineError::Stopped)?.map_err(|error| EngineError::Peer {
+            address: peer.into(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Handle({} on {})", self.inner.peer_id, self.inner.listening)
+    }
+}
+
+/// Unlinks first, so that the supervisor does not take an ordered stop for a failure.
+async fn stop(actors: &[ActorCell], node: &NodeRef) {
+    for actor in actors {
+        actor.unlink(node.get_cell());
+    }
+    for actor in actors {
+        if actor.stop_and_wait(Some("shutdown".into()), Some(STOP_TIMEOUT)).await.is_err() {
+            actor.kill();
+        }
+    }
+    node.stop(None);
+}
+
+/// Tells the guard what the engine's log remembers.
+async fn watch_replay(events: TxEvent<Lucid>, signer: GuardedSigner) {
+    let mut events = events.subscribe();
+    loop {
+        match events.recv().await {
+            Ok(EngineEvent::WalReplayEntry(Input::Vote(vote))) if vote.message.address.0 == signer.node() => {
+                signer.remembers(&vote.message.to_chain());
+            }
+            // A missed event leaves the guard more careful than it need be.
+            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn address(text: &str) -> Result<Multiaddr, EngineError> {
+    text.parse().map_err(|_| EngineError::Address { address: text.into() })
+}
+
+fn failed(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Engine(error.to_string())
+}
+
+/// The engine's timeouts. A proposal has the same time in every round (requirement C7); votes get more with each, so that a slow
+/// network settles at last.
+pub(crate) fn timeouts(pace: &Pace) -> LinearTimeouts {
+    let vote = Duration::from_millis(pace.vote_timeout_ms);
+    let propose = Duration::from_millis(pace.propose_timeout_ms);
+    LinearTimeouts {
+        propose,
+        propose_delta: Duration::ZERO,
+        prevote: vote,
+        prevote_delta: vote / 2,
+        precommit: vote,
+        precommit_delta: vote / 2,
+        rebroadcast: propose + 2 * vote,
+        max_timeout: Duration::from_secs(60),
+    }
+}
+
+/// From a height's start until stragglers' precommits are no longer waited for. The next block is not due before the interval is
+/// over; the last quarter is for building it.
+pub(crate) fn target_time(pace: &Pace) -> Duration {
+    Duration::from_millis(pace.block_interval_ms) * 3 / 4
+}
+
+/// The engine's own type for sizes, which it does not hand out.
+fn bytes<T: Default + std::ops::AddAssign<u64>>(size: usize) -> T {
+    let mut bytes = T::default();
+    bytes += size as u64;
+    bytes
+}
+
+fn configuration(
+    settings: &Settings,
+    listen_addr: Multiaddr,
+    persistent_peers: Vec<Multiaddr>,
+) -> (ConsensusConfig, ValueSyncConfig) {
+    let limits = &settings.limits;
+    // Peers of another chain fail at the first handshake.
+    let chain = alloy_primitives::hex::encode(&settings.genesis_hash[..8]);
+    let name = |what: &str| format!("/lucid/{chain}/{what}/1");
+    let p2p = P2pConfig {
+        listen_addr,
+        persistent_peers,
+        persistent_peers_only: false,
+        discovery: DiscoveryConfig {
+            enabled: settings.discovery,
+            num_outbound_peers: limits.outbound_peers,
+            num_inbound_peers: limits.inbound_peers,
+            max_connections_per_peer: 2,
+            max_connections_per_ip: limits.connections_per_ip,
+            ip_throttle_duration: limits.ip_throttle,
+            ..DiscoveryConfig::default()
+        },
+        protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, true, false, true)),
+        pubsub_max_size: bytes(2 * MAX_PART_BYTES),
+        pubsub_max_size_per_topic: PubSubMaxSizePerTopic {
+            consensus: Some(bytes(MAX_CONSENSUS_BYTES)),
+            proposal_parts: Some(bytes(MAX_PART_BYTES)),
+            liveness: Some(bytes(MAX_LIVENESS_BYTES)),
+        },
+        rpc_max_size: bytes(MAX_RESPONSE_BYTES + MAX_SMALL_BYTES),
+        protocol_names: ProtocolNames {
+            consensus: name("consensus"),
+            discovery_kad: name("kad"),
+            discovery_regres: name("discovery"),
+            sync: name("sync"),
+            validator_proof: name("validator"),
+        },
+        channel_names: ChannelNames {
+            consensus: name("votes"),
+            proposal_parts: name("parts"),
+            sync: name("status"),
+            liveness: name("liveness"),
+        },
+    };
+    let consensus = ConsensusConfig {
+        enabled: true,
+        p2p,
+        value_payload: ValuePayload::ProposalAndParts,
+        queue_capacity: QUEUED_HEIGHTS,
+        queue_per_height_capacity: QUEUED_PER_HEIGHT,
+    };
+    let sync = ValueSyncConfig {
+        enabled: true,
+        status_update_interval: Duration::from_secs(2),
+        request_timeout: Duration::from_secs(10),
+        max_request_size: bytes(MAX_SMALL_BYTES),
+        max_response_size: bytes(MAX_RESPONSE_BYTES),
+        parallel_requests: 4,
+        batch_size: SYNC_BATCH,
+        inbound_request_rate_limit_window: Duration::from_secs(10),
+        max_inbound_requests_per_window: 200,
+        max_concurrent_inbound_requests: 8,
+        max_pending_inbound_requests: 32,
+        ..ValueSyncConfig::default()
+    };
+    (consensus, sync)
+}
