@@ -127,6 +127,12 @@ pub fn transactions_root(transactions: &[Vec<u8>]) -> B256 {
     merkle_root(Domain::TransactionLeaf, &leaves)
 }
 
+/// [`Header::receipts_root`] of these receipts, each encoded: a tree over the keccak hashes of their encodings.
+pub fn receipts_root(receipts: &[Vec<u8>]) -> B256 {
+    let leaves: Vec<B256> = receipts.iter().map(keccak256).collect();
+    merkle_root(Domain::ReceiptLeaf, &leaves)
+}
+
 /// [`Header::last_commit_hash`] of this certificate.
 pub fn last_commit_hash(certificate: Option<&Certificate>) -> B256 {
     encoded_hash(Domain::LastCommit, &certificate)

@@ -30,7 +30,8 @@ impl SignerBitmap {
     }
 }
 
-/// The certificate of a block. Its size is 49 bytes and 64 a signature, and it is checked with nothing but the validator set.
+/// The certificate of a block. Its size is 52 bytes, a bit a validator and 64 bytes a
+/// signature, and it is checked with nothing but the validator set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Certificate {
     /// The block's height.

@@ -22,7 +22,7 @@ mod vote;
 
 pub use block::{
     Block, Body, Header, MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_TRANSACTION_BYTES,
-    VRF_PROOF_BYTES, evidence_hash, last_commit_hash, transactions_root,
+    VRF_PROOF_BYTES, evidence_hash, last_commit_hash, receipts_root, transactions_root,
 };
 pub use certificate::{Certificate, CertificateError, SignerBitmap};
 pub use encoding::{DecodeError, decode};
@@ -30,7 +30,7 @@ pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE};
 pub use genesis::{
     Genesis, GenesisAccount, GenesisError, GenesisParameter, GenesisValidator, Pace,
 };
-pub use hash::{Domain, derive, merkle_root};
+pub use hash::{Domain, derive, merkle_path, merkle_root, merkle_root_of_path};
 pub use ids::{BlockId, Height, NodeId, Slot};
 pub use slots::{
     COOLDOWN_SLOTS, PROPOSAL_TIMEOUT_MS, SLOT_MS, WINDOW_SLOTS, open_slot_after, seals, slot_of,
