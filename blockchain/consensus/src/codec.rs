@@ -5,7 +5,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use lucid_chain_types::{
-    BlockId, DecodeError, Height as ChainHeight, MAX_VALIDATORS, NodeId, Signature, SignedProposal, SignedVote, VoteKind, decode,
+    BlockId, DecodeError, Height as ChainHeight, MAX_VALIDATORS, NodeId, Signature, SignedProposal,
+    SignedVote, VoteKind, decode,
 };
 use malachite_app::app::streaming::{StreamContent, StreamId, StreamMessage};
 use malachite_app::app::types::PeerId;
@@ -13,11 +14,14 @@ use malachite_codec::{Codec, HasEncodedLen};
 use malachite_core::{LivenessMsg, ProposedValue, SignedConsensusMsg};
 use malachite_sync::{RawDecidedValue, Request, Response, Status, ValueRequest, ValueResponse};
 use malachite_types::{
-    ExtendedCommitCertificate, ExtendedCommitSignature, NilOrVal, PolkaCertificate, PolkaSignature, Round, RoundCertificate,
-    RoundCertificateType, RoundSignature, SignedMessage, ValidatorProof, Validity, VoteType,
+    ExtendedCommitCertificate, ExtendedCommitSignature, NilOrVal, PolkaCertificate, PolkaSignature,
+    Round, RoundCertificate, RoundCertificateType, RoundSignature, SignedMessage, ValidatorProof,
+    Validity, VoteType,
 };
 
-use crate::context::{Address, Height, Lucid, Part, PartInit, Proposal, Value, Vote, optional_round, round_number};
+use crate::context::{
+    Address, Height, Lucid, Part, PartInit, Proposal, Value, Vote, optional_round, round_number,
+};
 use crate::pack::MAX_PACKED_BYTES;
 use crate::parts::PART_BYTES;
 use crate::signing::ABSTAIN;
@@ -154,7 +158,11 @@ fn write<T: BorshSerialize>(value: &T) -> Result<Bytes, CodecError> {
     Ok(bytes.into())
 }
 
-fn read<T: BorshDeserialize>(what: &'static str, bytes: &[u8], limit: usize) -> Result<T, CodecError> {
+fn read<T: BorshDeserialize>(
+    what: &'static str,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, CodecError> {
     match bytes.split_first() {
         Some((&VERSION, body)) => Ok(decode(what, body, limit)?),
         Some((version, _)) => Err(CodecError::Version(*version)),
@@ -170,7 +178,11 @@ fn few<T>(signatures: &[T]) -> Result<(), CodecError> {
 }
 
 fn present(signature: Signature) -> Result<Signature, CodecError> {
-    if signature == ABSTAIN { Err(CodecError::Abstained) } else { Ok(signature) }
+    if signature == ABSTAIN {
+        Err(CodecError::Abstained)
+    } else {
+        Ok(signature)
+    }
 }
 
 fn vote_out(vote: &SignedMessage<Lucid, Vote>) -> Result<SignedVote, CodecError> {
@@ -263,7 +275,12 @@ fn round_in(wire: WireRound) -> Result<RoundCertificate<Lucid>, CodecError> {
                     VoteKind::Prevote => VoteType::Prevote,
                     VoteKind::Precommit => VoteType::Precommit,
                 };
-                RoundSignature::new(kind, block.map_or(NilOrVal::Nil, NilOrVal::Val), Address(node), signature)
+                RoundSignature::new(
+                    kind,
+                    block.map_or(NilOrVal::Nil, NilOrVal::Val),
+                    Address(node),
+                    signature,
+                )
             })
             .collect(),
     })
@@ -319,7 +336,10 @@ impl Codec<StreamMessage<Part>> for Borsh {
 
     fn encode(&self, message: &StreamMessage<Part>) -> Result<Bytes, CodecError> {
         let stream = message.stream_id.to_bytes();
-        let stream = stream.as_ref().try_into().map_err(|_| CodecError::Senseless("a stream's name has 16 bytes"))?;
+        let stream = stream
+            .as_ref()
+            .try_into()
+            .map_err(|_| CodecError::Senseless("a stream's name has 16 bytes"))?;
         // A stream's end follows from the size at its head.
         let StreamContent::Data(part) = &message.content else {
             return Err(CodecError::Senseless("a stream has no message for its end"));
@@ -336,16 +356,22 @@ impl Codec<SignedConsensusMsg<Lucid>> for Borsh {
     type Error = CodecError;
 
     fn decode(&self, bytes: Bytes) -> Result<SignedConsensusMsg<Lucid>, CodecError> {
-        Ok(match read("a consensus message", &bytes, MAX_CONSENSUS_BYTES)? {
-            WireConsensus::Vote(vote) => SignedConsensusMsg::Vote(vote_in(&vote)),
-            WireConsensus::Proposal(proposal) => SignedConsensusMsg::Proposal(proposal_in(&proposal)),
-        })
+        Ok(
+            match read("a consensus message", &bytes, MAX_CONSENSUS_BYTES)? {
+                WireConsensus::Vote(vote) => SignedConsensusMsg::Vote(vote_in(&vote)),
+                WireConsensus::Proposal(proposal) => {
+                    SignedConsensusMsg::Proposal(proposal_in(&proposal))
+                }
+            },
+        )
     }
 
     fn encode(&self, message: &SignedConsensusMsg<Lucid>) -> Result<Bytes, CodecError> {
         write(&match message {
             SignedConsensusMsg::Vote(vote) => WireConsensus::Vote(vote_out(vote)?),
-            SignedConsensusMsg::Proposal(proposal) => WireConsensus::Proposal(proposal_out(proposal)?),
+            SignedConsensusMsg::Proposal(proposal) => {
+                WireConsensus::Proposal(proposal_out(proposal)?)
+            }
         })
     }
 }
@@ -354,11 +380,13 @@ impl Codec<LivenessMsg<Lucid>> for Borsh {
     type Error = CodecError;
 
     fn decode(&self, bytes: Bytes) -> Result<LivenessMsg<Lucid>, CodecError> {
-        Ok(match read("a liveness message", &bytes, MAX_LIVENESS_BYTES)? {
-            WireLiveness::Vote(vote) => LivenessMsg::Vote(vote_in(&vote)),
-            WireLiveness::Polka(polka) => LivenessMsg::PolkaCertificate(polka_in(polka)?),
-            WireLiveness::Round(round) => LivenessMsg::SkipRoundCertificate(round_in(round)?),
-        })
+        Ok(
+            match read("a liveness message", &bytes, MAX_LIVENESS_BYTES)? {
+                WireLiveness::Vote(vote) => LivenessMsg::Vote(vote_in(&vote)),
+                WireLiveness::Polka(polka) => LivenessMsg::PolkaCertificate(polka_in(polka)?),
+                WireLiveness::Round(round) => LivenessMsg::SkipRoundCertificate(round_in(round)?),
+            },
+        )
     }
 
     fn encode(&self, message: &LivenessMsg<Lucid>) -> Result<Bytes, CodecError> {
@@ -414,7 +442,11 @@ impl Codec<ValidatorProof<Lucid>> for Borsh {
 
     fn decode(&self, bytes: Bytes) -> Result<ValidatorProof<Lucid>, CodecError> {
         let wire: WireProof = read("a validator's proof", &bytes, MAX_SMALL_BYTES)?;
-        Ok(ValidatorProof::new(wire.key.to_vec(), wire.peer, wire.signature))
+        Ok(ValidatorProof::new(
+            wire.key.to_vec(),
+            wire.peer,
+            wire.signature,
+        ))
     }
 
     fn encode(&self, proof: &ValidatorProof<Lucid>) -> Result<Bytes, CodecError> {
@@ -433,7 +465,8 @@ impl Codec<Status<Lucid>> for Borsh {
     fn decode(&self, bytes: Bytes) -> Result<Status<Lucid>, CodecError> {
         let wire: WireStatus = read("a status", &bytes, MAX_SMALL_BYTES)?;
         Ok(Status {
-            peer_id: PeerId::from_bytes(&wire.peer).map_err(|_| CodecError::Senseless("not a peer's id"))?,
+            peer_id: PeerId::from_bytes(&wire.peer)
+                .map_err(|_| CodecError::Senseless("not a peer's id"))?,
             tip_height: Height(wire.tip),
             history_min_height: Height(wire.lowest),
         })
@@ -453,7 +486,9 @@ impl Codec<Request<Lucid>> for Borsh {
 
     fn decode(&self, bytes: Bytes) -> Result<Request<Lucid>, CodecError> {
         let wire: WireRequest = read("a request", &bytes, MAX_SMALL_BYTES)?;
-        Ok(Request::ValueRequest(ValueRequest::new(Height(wire.from)..=Height(wire.to))))
+        Ok(Request::ValueRequest(ValueRequest::new(
+            Height(wire.from)..=Height(wire.to),
+        )))
     }
 
     fn encode(&self, request: &Request<Lucid>) -> Result<Bytes, CodecError> {
@@ -479,13 +514,18 @@ impl Codec<Response<Lucid>> for Borsh {
                 commit_signatures: decided
                     .signatures
                     .into_iter()
-                    .map(|(node, signature)| ExtendedCommitSignature::new(Address(node), signature, None))
+                    .map(|(node, signature)| {
+                        ExtendedCommitSignature::new(Address(node), signature, None)
+                    })
                     .collect(),
             };
             Ok(RawDecidedValue::new(decided.bytes.into(), certificate))
         });
         let values = values.collect::<Result<Vec<_>, CodecError>>()?;
-        Ok(Response::ValueResponse(ValueResponse::new(Height(wire.start), values)))
+        Ok(Response::ValueResponse(ValueResponse::new(
+            Height(wire.start),
+            values,
+        )))
     }
 
     fn encode(&self, response: &Response<Lucid>) -> Result<Bytes, CodecError> {

@@ -226,7 +226,10 @@ impl engine::Height for Height {
     }
 
     fn decrement_by(&self, n: u64) -> Option<Self> {
-        self.0.0.checked_sub(n).map(|height| Self(lucid_chain_types::Height(height)))
+        self.0
+            .0
+            .checked_sub(n)
+            .map(|height| Self(lucid_chain_types::Height(height)))
     }
 
     fn as_u64(&self) -> u64 {
@@ -268,7 +271,9 @@ impl engine::ValidatorSet<Lucid> for ValidatorSet {
     }
 
     fn get_by_address(&self, address: &Address) -> Option<&Validator> {
-        self.set.index_of(address.0).map(|index| &self.validators[index])
+        self.set
+            .index_of(address.0)
+            .map(|index| &self.validators[index])
     }
 
     fn get_by_index(&self, index: usize) -> Option<&Validator> {
@@ -361,7 +366,10 @@ impl engine::SigningScheme for Ed25519 {
     type PrivateKey = Zeroizing<[u8; 32]>;
 
     fn decode_signature(bytes: &[u8]) -> Result<Signature, WrongLength> {
-        bytes.try_into().map(Signature).map_err(|_| WrongLength(bytes.len()))
+        bytes
+            .try_into()
+            .map(Signature)
+            .map_err(|_| WrongLength(bytes.len()))
     }
 
     fn encode_signature(signature: &Signature) -> Vec<u8> {
@@ -369,7 +377,9 @@ impl engine::SigningScheme for Ed25519 {
     }
 
     fn decode_public_key(bytes: &[u8]) -> Result<PublicKey, WrongLength> {
-        B256::try_from(bytes).map(PublicKey).map_err(|_| WrongLength(bytes.len()))
+        B256::try_from(bytes)
+            .map(PublicKey)
+            .map_err(|_| WrongLength(bytes.len()))
     }
 
     fn encode_public_key(key: &PublicKey) -> Vec<u8> {
@@ -390,11 +400,23 @@ impl engine::Context for Lucid {
     type Extension = ();
     type SigningScheme = Ed25519;
 
-    fn select_proposer<'a>(&self, validators: &'a ValidatorSet, _height: Height, round: Round) -> &'a Validator {
+    fn select_proposer<'a>(
+        &self,
+        validators: &'a ValidatorSet,
+        _height: Height,
+        round: Round,
+    ) -> &'a Validator {
         validators.leader(round)
     }
 
-    fn new_proposal(&self, height: Height, round: Round, value: Value, pol_round: Round, address: Address) -> Proposal {
+    fn new_proposal(
+        &self,
+        height: Height,
+        round: Round,
+        value: Value,
+        pol_round: Round,
+        address: Address,
+    ) -> Proposal {
         Proposal {
             height,
             round,
@@ -404,7 +426,13 @@ impl engine::Context for Lucid {
         }
     }
 
-    fn new_prevote(&self, height: Height, round: Round, value: NilOrVal<BlockId>, address: Address) -> Vote {
+    fn new_prevote(
+        &self,
+        height: Height,
+        round: Round,
+        value: NilOrVal<BlockId>,
+        address: Address,
+    ) -> Vote {
         Vote {
             kind: VoteKind::Prevote,
             height,
@@ -414,7 +442,13 @@ impl engine::Context for Lucid {
         }
     }
 
-    fn new_precommit(&self, height: Height, round: Round, value: NilOrVal<BlockId>, address: Address) -> Vote {
+    fn new_precommit(
+        &self,
+        height: Height,
+        round: Round,
+        value: NilOrVal<BlockId>,
+        address: Address,
+    ) -> Vote {
         Vote {
             kind: VoteKind::Precommit,
             height,

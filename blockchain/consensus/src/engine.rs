@@ -15,9 +15,11 @@ use malachite_app::app::types::Keypair;
 use malachite_codec::Codec as _;
 use malachite_config::{ChannelNames, GossipSubConfig, ProtocolNames, PubSubMaxSizePerTopic};
 use malachite_core::Input;
-use malachite_engine::network::{Msg as NetworkMsg, NetworkIdentity, NetworkRef, PersistentPeersOp};
+use malachite_engine::network::{
+    Msg as NetworkMsg, NetworkIdentity, NetworkRef, PersistentPeersOp,
+};
 use malachite_engine::node::NodeRef;
-use malachite_engine::util::events::{Event as EngineEvent, TxEvent};
+use malachite_engine::util::events::{Event as EngineEvent, RxEvent, TxEvent};
 use malachite_engine::util::output_port::{OutputPort, OutputPortSubscriberTrait as _};
 use malachite_metrics::{Metrics, SharedRegistry};
 use malachite_signing::Signer as _;
@@ -25,12 +27,15 @@ use malachite_types::LinearTimeouts;
 use ractor::{Actor, ActorCell};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::codec::{Borsh, MAX_CONSENSUS_BYTES, MAX_LIVENESS_BYTES, MAX_PART_BYTES, MAX_RESPONSE_BYTES, MAX_SMALL_BYTES};
+use crate::codec::{
+    Borsh, MAX_CONSENSUS_BYTES, MAX_LIVENESS_BYTES, MAX_PART_BYTES, MAX_RESPONSE_BYTES,
+    MAX_SMALL_BYTES,
+};
 use crate::context::{Address, Lucid};
 use crate::error::EngineError;
 use crate::event::Event;
 use crate::guard::Guard;
-use crate::host::{Host, Shared, Watcher};
+use crate::host::{Gate, Host, Shared, Watcher};
 use crate::settings::Settings;
 use crate::signing::{ChainVerifier, GuardedSigner, Key};
 
@@ -92,14 +97,27 @@ pub struct Peer {
 /// Starts an engine. Its events end when it has stopped, whether it was told to or failed.
 pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle), EngineError> {
     let listen = address(&settings.listen)?;
-    let peers = settings.peers.iter().map(|peer| address(peer)).collect::<Result<Vec<_>, _>>()?;
+    if !is_free(&settings.listen) {
+        return Err(EngineError::Listen {
+            address: settings.listen,
+        });
+    }
+    let peers = settings
+        .peers
+        .iter()
+        .map(|peer| address(peer))
+        .collect::<Result<Vec<_>, _>>()?;
     let keypair = Keypair::ed25519_from_bytes(*settings.identity.0)
         .map_err(|error| EngineError::Identity(error.to_string()))?;
     let peer_id = keypair.public().to_peer_id();
     let signer = match &settings.consensus_key {
         Some(key) => {
             let guard = Guard::open(&settings.home.join("signed"))?;
-            Some(GuardedSigner::new(settings.node, Key::new(settings.genesis_hash, &key.0), guard))
+            Some(GuardedSigner::new(
+                settings.node,
+                Key::new(settings.genesis_hash, &key.0),
+                guard,
+            ))
         }
         None => None,
     };
@@ -108,7 +126,12 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
             let proof = signer.sign_validator_proof(signer.public().to_vec(), peer_id.to_bytes());
             let proof = proof.await.map_err(failed)?;
             let proof = Borsh.encode(&proof).map_err(failed)?;
-            NetworkIdentity::new_validator(settings.moniker.clone(), keypair, settings.node.to_string(), proof)
+            NetworkIdentity::new_validator(
+                settings.moniker.clone(),
+                keypair,
+                settings.node.to_string(),
+                proof,
+            )
         }
         None => NetworkIdentity::new(settings.moniker.clone(), keypair, None),
     };
@@ -122,12 +145,18 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let shared = Arc::new(Shared::new(&settings, verifier, signer.clone(), events));
     let tx_event = TxEvent::new();
+    if let Some(signer) = signer.clone() {
+        tokio::spawn(watch_replay(tx_event.subscribe(), signer));
+    }
 
     let (node, _) = spawn_node_actor(metrics.clone()).await.map_err(failed)?;
     let mut actors: Vec<ActorCell> = Vec::new();
     let spawned = async {
         let network: NetworkRef<Lucid> =
-            spawn_network_actor(&consensus_config, &sync_config, identity, &registry, Borsh).await?;
+            spawn_network_actor(&consensus_config, &sync_config, identity, &registry, Borsh)
+                .await?;
+        actors.insert(0, network.get_cell());
+        let (network, _) = Actor::spawn(None, Gate::new(Arc::clone(&shared), network), ()).await?;
         actors.insert(0, network.get_cell());
         shared.set_network(network.clone());
         let wal = spawn_wal_actor(&Lucid, Borsh, &wal_path, &registry, node.clone()).await?;
@@ -149,11 +178,20 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
             wal,
             Arc::clone(&port),
             metrics,
-            tx_event.clone(),
+            tx_event,
             node.clone(),
         )
         .await?;
-        let sync = spawn_sync_actor(Lucid, network.clone(), host, consensus.clone(), Borsh, &sync_config, &registry).await?;
+        let sync = spawn_sync_actor(
+            Lucid,
+            network.clone(),
+            host,
+            consensus.clone(),
+            Borsh,
+            &sync_config,
+            &registry,
+        )
+        .await?;
         if let Some(sync) = sync {
             sync.subscribe_to_port(&port);
             actors.insert(0, sync.get_cell());
@@ -181,9 +219,6 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
             });
         }
     };
-    if let Some(signer) = signer {
-        tokio::spawn(watch_replay(tx_event, signer));
-    }
     let running = Running {
         peer_id: peer_id.to_string(),
         network,
@@ -218,7 +253,10 @@ impl Handle {
     /// What the network looks like.
     pub async fn network(&self) -> Result<NetworkState, EngineError> {
         let (reply, dump) = oneshot::channel();
-        self.inner.network.cast(NetworkMsg::DumpState(reply.into())).map_err(|_| EngineError::Stopped)?;
+        self.inner
+            .network
+            .cast(NetworkMsg::DumpState(reply.into()))
+            .map_err(|_| EngineError::Stopped)?;
         let dump = dump.await.ok().flatten().ok_or(EngineError::Stopped)?;
         let mut peers: Vec<Peer> = dump
             .peers
@@ -228,26 +266,34 @@ impl Handle {
                 moniker: peer.moniker,
                 address: peer.address.to_string(),
                 validator: peer.consensus_address,
-                inbound: peer.connection_direction.map(|direction| direction.as_str() == "inbound"),
+                inbound: peer
+                    .connection_direction
+                    .map(|direction| direction.as_str() == "inbound"),
                 score: peer.score,
             })
             .collect();
         peers.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(NetworkState {
             peer_id: self.inner.peer_id.clone(),
-            persistent: dump.persistent_peer_addrs.iter().map(ToString::to_string).collect(),
+            persistent: dump
+                .persistent_peer_addrs
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             peers,
         })
     }
 
     /// Keeps a connection to one more peer.
     pub async fn add_peer(&self, peer: &str) -> Result<(), EngineError> {
-        self.update(peer, PersistentPeersOp::Add(address(peer)?)).await
+        self.update(peer, PersistentPeersOp::Add(address(peer)?))
+            .await
     }
 
     /// No longer keeps a connection to a peer.
     pub async fn remove_peer(&self, peer: &str) -> Result<(), EngineError> {
-        self.update(peer, PersistentPeersOp::Remove(address(peer)?)).await
+        self.update(peer, PersistentPeersOp::Remove(address(peer)?))
+            .await
     }
 
     /// The figures of all engines of this process, in Prometheus' text format.
@@ -263,16 +309,22 @@ impl Handle {
             .network
             .cast(NetworkMsg::UpdatePersistentPeers(op, reply.into()))
             .map_err(|_| EngineError::Stopped)?;
-        done.await.map_err(|_| EngineError::Stopped)?.map_err(|error| EngineError::Peer {
-            address: peer.into(),
-            reason: error.to_string(),
-        })
+        done.await
+            .map_err(|_| EngineError::Stopped)?
+            .map_err(|error| EngineError::Peer {
+                address: peer.into(),
+                reason: error.to_string(),
+            })
     }
 }
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Handle({} on {})", self.inner.peer_id, self.inner.listening)
+        write!(
+            f,
+            "Handle({} on {})",
+            self.inner.peer_id, self.inner.listening
+        )
     }
 }
 
@@ -282,7 +334,11 @@ async fn stop(actors: &[ActorCell], node: &NodeRef) {
         actor.unlink(node.get_cell());
     }
     for actor in actors {
-        if actor.stop_and_wait(Some("shutdown".into()), Some(STOP_TIMEOUT)).await.is_err() {
+        if actor
+            .stop_and_wait(Some("shutdown".into()), Some(STOP_TIMEOUT))
+            .await
+            .is_err()
+        {
             actor.kill();
         }
     }
@@ -290,11 +346,12 @@ async fn stop(actors: &[ActorCell], node: &NodeRef) {
 }
 
 /// Tells the guard what the engine's log remembers.
-async fn watch_replay(events: TxEvent<Lucid>, signer: GuardedSigner) {
-    let mut events = events.subscribe();
+async fn watch_replay(mut events: RxEvent<Lucid>, signer: GuardedSigner) {
     loop {
         match events.recv().await {
-            Ok(EngineEvent::WalReplayEntry(Input::Vote(vote))) if vote.message.address.0 == signer.node() => {
+            Ok(EngineEvent::WalReplayEntry(Input::Vote(vote)))
+                if vote.message.address.0 == signer.node() =>
+            {
                 signer.remembers(&vote.message.to_chain());
             }
             // A missed event leaves the guard more careful than it need be.
@@ -305,7 +362,21 @@ async fn watch_replay(events: TxEvent<Lucid>, signer: GuardedSigner) {
 }
 
 fn address(text: &str) -> Result<Multiaddr, EngineError> {
-    text.parse().map_err(|_| EngineError::Address { address: text.into() })
+    text.parse().map_err(|_| EngineError::Address {
+        address: text.into(),
+    })
+}
+
+/// libp2p shares a port with whoever shares it too (SO_REUSEPORT), such as another node of ours: half the peers would reach each.
+fn is_free(listen: &str) -> bool {
+    let mut words = listen.split('/').skip(2);
+    let (host, port) = (words.next(), words.nth(1));
+    let ip = host.and_then(|host| host.parse::<std::net::IpAddr>().ok());
+    match (ip, port.and_then(|port| port.parse::<u16>().ok())) {
+        (Some(ip), Some(port)) => std::net::TcpListener::bind((ip, port)).is_ok(),
+        // A name: libp2p will say.
+        _ => true,
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> EngineError {

@@ -65,8 +65,14 @@ impl Message {
     const fn step(&self) -> Step {
         match self {
             Self::Proposal(_) => Step::Propose,
-            Self::Vote(Vote { kind: VoteKind::Prevote, .. }) => Step::Prevote,
-            Self::Vote(Vote { kind: VoteKind::Precommit, .. }) => Step::Precommit,
+            Self::Vote(Vote {
+                kind: VoteKind::Prevote,
+                ..
+            }) => Step::Prevote,
+            Self::Vote(Vote {
+                kind: VoteKind::Precommit,
+                ..
+            }) => Step::Precommit,
         }
     }
 
@@ -87,7 +93,11 @@ impl Signed {
     /// A precommit for a block is a promise to prevote for no other until a later quorum says otherwise.
     fn lock(&self) -> Option<Vote> {
         match self {
-            Self::Vote(SignedVote { vote, .. }) if vote.kind == VoteKind::Precommit && vote.block.is_some() => Some(*vote),
+            Self::Vote(SignedVote { vote, .. })
+                if vote.kind == VoteKind::Precommit && vote.block.is_some() =>
+            {
+                Some(*vote)
+            }
             _ => None,
         }
     }
@@ -119,7 +129,9 @@ pub enum Refusal {
         height: Height,
     },
     /// Before the restart this validator locked on another block, and the engine does not remember it.
-    #[error("before the restart a precommit for another block was signed in round {round} of height {height}")]
+    #[error(
+        "before the restart a precommit for another block was signed in round {round} of height {height}"
+    )]
     Locked {
         /// The height.
         height: Height,
@@ -168,25 +180,44 @@ impl History {
             return Answer::Sign;
         }
         if height < last.height() {
-            return Answer::Refuse(Refusal::Height { height, last: last.height() });
+            return Answer::Refuse(Refusal::Height {
+                height,
+                last: last.height(),
+            });
         }
-        let here = self.signed.iter().find(|signed| signed.message().place() == message.place());
+        let here = self
+            .signed
+            .iter()
+            .find(|signed| signed.message().place() == message.place());
         if let Some(earlier) = here {
             // A vote in the same place may always be sent again. A proposal only if it is the one that is asked for: the
             // engine would look for the parts of the other.
             return match message {
-                Message::Proposal(_) if earlier.message() != *message => Answer::Refuse(Refusal::Conflict { height }),
+                Message::Proposal(_) if earlier.message() != *message => {
+                    Answer::Refuse(Refusal::Conflict { height })
+                }
                 _ => Answer::Repeat(*earlier),
             };
         }
         if message.place() < last.place() {
-            return Answer::Refuse(Refusal::Place { height, last: last.round() });
+            return Answer::Refuse(Refusal::Place {
+                height,
+                last: last.round(),
+            });
         }
         match (message, self.inherited) {
-            (Message::Vote(Vote { kind: VoteKind::Prevote, block: Some(block), .. }), Some(lock))
-                if lock.height == height && lock.block != Some(*block) =>
-            {
-                Answer::Refuse(Refusal::Locked { height, round: lock.round })
+            (
+                Message::Vote(Vote {
+                    kind: VoteKind::Prevote,
+                    block: Some(block),
+                    ..
+                }),
+                Some(lock),
+            ) if lock.height == height && lock.block != Some(*block) => {
+                Answer::Refuse(Refusal::Locked {
+                    height,
+                    round: lock.round,
+                })
             }
             _ => Answer::Sign,
         }
@@ -204,7 +235,10 @@ impl History {
         }
         if self.signed.len() == MAX_SIGNED {
             // The oldest goes, but never the lock.
-            let lock = self.signed.iter().rposition(|signed| signed.lock().is_some());
+            let lock = self
+                .signed
+                .iter()
+                .rposition(|signed| signed.lock().is_some());
             self.signed.remove(usize::from(lock == Some(0)));
         }
         self.signed.push(signed);
@@ -213,7 +247,11 @@ impl History {
     /// The proposal that was signed in a round.
     pub fn proposed(&self, height: Height, round: u32) -> Option<SignedProposal> {
         self.signed.iter().find_map(|signed| match signed {
-            Signed::Proposal(signed) if signed.proposal.height == height && signed.proposal.round == round => Some(*signed),
+            Signed::Proposal(signed)
+                if signed.proposal.height == height && signed.proposal.round == round =>
+            {
+                Some(*signed)
+            }
             _ => None,
         })
     }
@@ -253,20 +291,24 @@ pub enum GuardError {
         path: PathBuf,
     },
     /// It was written by a later version.
-    #[error("the record of what this validator signed ({path}) was written by a later version of this program")]
+    #[error(
+        "the record of what this validator signed ({path}) was written by a later version of this program"
+    )]
     Version {
         /// The file.
         path: PathBuf,
     },
     /// Another process has it open.
-    #[error("another process signs with the record {path}: two processes must not run one validator")]
+    #[error(
+        "another process signs with the record {path}: two processes must not run one validator"
+    )]
     Locked {
         /// The file.
         path: PathBuf,
     },
-    /// The signing thread is gone.
-    #[error("the signer stopped: {0}")]
-    Stopped(String),
+    /// The engine was stopped.
+    #[error("the signer has stopped")]
+    Stopped,
 }
 
 /// Name and version of the file's format.
@@ -287,23 +329,38 @@ pub struct Guard {
     number: u64,
     /// Whether the second copy is older than the first.
     unsettled: bool,
+    closed: bool,
 }
 
 impl Guard {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, GuardError> {
-        let failed = |error| GuardError::Io { path: path.to_owned(), error };
+        let failed = |error| GuardError::Io {
+            path: path.to_owned(),
+            error,
+        };
         if !path.try_exists().map_err(failed)? {
             Self::create(path).map_err(failed)?;
         }
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(failed)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(GuardError::Locked { path: path.to_owned() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(GuardError::Locked {
+                    path: path.to_owned(),
+                });
+            }
             Err(error) => return Err(failed(error.into())),
         }
         let mut bytes = Vec::new();
-        file.by_ref().take(COPY_AT[1] + COPY_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
+        file.by_ref()
+            .take(COPY_AT[1] + COPY_BYTES as u64)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         let (mut history, number) = read(&bytes, path)?;
         history.inherit();
         let mut guard = Self {
@@ -312,9 +369,13 @@ impl Guard {
             history,
             number,
             unsettled: true,
+            closed: false,
         };
         // Whichever copy was whole is the truth now; both are made so.
-        guard.write(0).and_then(|()| guard.settle_copy()).map_err(failed)?;
+        guard
+            .write(0)
+            .and_then(|()| guard.settle_copy())
+            .map_err(failed)?;
         Ok(guard)
     }
 
@@ -324,6 +385,9 @@ impl Guard {
         message: &Message,
         sign: impl FnOnce() -> Signed,
     ) -> Result<Result<Signed, Refusal>, GuardError> {
+        if self.closed {
+            return Err(GuardError::Stopped);
+        }
         match self.history.ask(message) {
             Answer::Sign => {}
             Answer::Repeat(earlier) => return Ok(Ok(earlier)),
@@ -344,6 +408,14 @@ impl Guard {
         }
     }
 
+    /// Signs nothing any more and lets go of the file.
+    pub fn close(&mut self) {
+        self.closed = true;
+        if let Err(error) = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock) {
+            tracing::warn!(%error, "the signer's record stays locked until this process ends");
+        }
+    }
+
     /// Brings the second copy up to date. The next signature does it if nobody did before.
     pub fn settle(&mut self) -> Result<(), GuardError> {
         self.settle_copy().map_err(|error| self.failed(error))
@@ -360,11 +432,14 @@ impl Guard {
     }
 
     fn failed(&self, error: io::Error) -> GuardError {
-        GuardError::Io { path: self.path.clone(), error }
+        GuardError::Io {
+            path: self.path.clone(),
+            error,
+        }
     }
 
     fn settle_copy(&mut self) -> io::Result<()> {
-        if self.unsettled {
+        if self.unsettled && !self.closed {
             self.write(1)?;
             self.unsettled = false;
         }
@@ -372,7 +447,8 @@ impl Guard {
     }
 
     fn write(&self, copy: usize) -> io::Result<()> {
-        self.file.write_all_at(&encode(&self.history, self.number)?, COPY_AT[copy])?;
+        self.file
+            .write_all_at(&encode(&self.history, self.number)?, COPY_AT[copy])?;
         self.file.sync_data()
     }
 
@@ -424,21 +500,30 @@ fn decode(copy: &[u8]) -> Option<(History, u64)> {
 }
 
 fn checksum(bytes: &[u8]) -> B256 {
-    B256::new(blake3::derive_key("lucid chain 2026 signer guard v1", bytes))
+    B256::new(blake3::derive_key(
+        "lucid chain 2026 signer guard v1",
+        bytes,
+    ))
 }
 
 fn read(bytes: &[u8], path: &Path) -> Result<(History, u64), GuardError> {
-    let damaged = || GuardError::Damaged { path: path.to_owned() };
+    let damaged = || GuardError::Damaged {
+        path: path.to_owned(),
+    };
     let magic = bytes.get(..MAGIC.len()).ok_or_else(damaged)?;
     if magic != MAGIC {
         let (name, version) = magic.split_at(MAGIC.len() - 1);
         let later = name == &MAGIC[..MAGIC.len() - 1] && version > &MAGIC[MAGIC.len() - 1..];
         return Err(if later {
-            GuardError::Version { path: path.to_owned() }
+            GuardError::Version {
+                path: path.to_owned(),
+            }
         } else {
             damaged()
         });
     }
-    let copies = COPY_AT.iter().filter_map(|at| decode(bytes.get(usize::try_from(*at).ok()?..)?));
+    let copies = COPY_AT
+        .iter()
+        .filter_map(|at| decode(bytes.get(usize::try_from(*at).ok()?..)?));
     copies.max_by_key(|(_, number)| *number).ok_or_else(damaged)
 }

@@ -11,24 +11,30 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lucid_chain_types::{
-    Block, BlockId, Certificate, Evidence, Height as ChainHeight, NodeId, Pace, Proposal, Signature, SignedProposal, SignedVote,
-    SignerBitmap,
+    Block, BlockId, Certificate, Evidence, Height as ChainHeight, NodeId, Pace, Proposal,
+    Signature, SignedProposal, SignedVote, SignerBitmap,
 };
 use malachite_app::app::streaming::{StreamContent, StreamId, StreamMessage};
 use malachite_app::app::types::PeerId;
-use malachite_core::{LocallyProposedValue, MisbehaviorEvidence, ProposedValue, VoteExtensionError};
+use malachite_core::{
+    LivenessMsg, LocallyProposedValue, MisbehaviorEvidence, ProposedValue, VoteExtensionError,
+};
 use malachite_engine::host::{HeightParams, HostMsg, Next, SyncedValueOutcome};
 use malachite_engine::network::{Msg as NetworkMsg, NetworkEvent, NetworkRef};
 use malachite_network::Channel;
 use malachite_sync::RawDecidedValue;
 use malachite_types::{
-    CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, Round, SignedMessage, ValidatorSet as _, Validity,
+    CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, Round, SignedMessage,
+    ValidatorSet as _, Validity,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::codec::STREAM_ID_BYTES;
-use crate::context::{Address, Height, Lucid, Part, PublicKey, ValidatorSet, Value, Vote, optional_round, round_number};
+use crate::context::{
+    Address, Height, Lucid, Part, PublicKey, ValidatorSet, Value, Vote, optional_round,
+    round_number,
+};
 use crate::engine::{SYNC_BATCH, target_time, timeouts};
 use crate::event::{DecidedBlock, Event, Start, UndecidedBlock, Verdict};
 use crate::pack::{pack, unpack};
@@ -118,7 +124,10 @@ impl Shared {
     /// The address that is listened on, if it comes about in time.
     pub(crate) async fn listening(&self, timeout: Duration) -> Option<String> {
         let mut listening = self.listening.subscribe();
-        let address = tokio::time::timeout(timeout, listening.wait_for(Option::is_some)).await.ok()?.ok()?;
+        let address = tokio::time::timeout(timeout, listening.wait_for(Option::is_some))
+            .await
+            .ok()?
+            .ok()?;
         address.clone()
     }
 
@@ -132,13 +141,20 @@ impl Shared {
     }
 
     /// Hands an event to the node.
-    async fn send<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<oneshot::Receiver<T>> {
+    async fn send<T>(
+        &self,
+        event: impl FnOnce(oneshot::Sender<T>) -> Event,
+    ) -> Option<oneshot::Receiver<T>> {
         let (reply, answer) = oneshot::channel();
         self.tell(event(reply)).await.then_some(answer)
     }
 
     async fn tell(&self, event: Event) -> bool {
-        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let events = self
+            .events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         match events {
             Some(events) => events.send(event).await.is_ok(),
             None => false,
@@ -146,7 +162,18 @@ impl Shared {
     }
 
     fn close(&self) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(signer) = &self.signer {
+            signer.close();
+        }
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// Whether any peer listens.
+    fn is_heard(&self) -> bool {
+        !self.state().channels.is_empty()
     }
 
     fn publish(&self, signed: SignedProposal, packed: &Bytes) {
@@ -160,7 +187,10 @@ impl Shared {
         let stream = StreamId::new(Bytes::copy_from_slice(&stream));
         for (sequence, part) in (0..).zip(cut(signed, packed)) {
             let message = StreamMessage::new(stream.clone(), sequence, StreamContent::Data(part));
-            if network.cast(NetworkMsg::PublishProposalPart(message)).is_err() {
+            if network
+                .cast(NetworkMsg::PublishProposalPart(message))
+                .is_err()
+            {
                 return;
             }
         }
@@ -177,8 +207,12 @@ impl Shared {
         state.round = 0;
         state.holding = false;
         state.proposals.clear();
-        state.assembler.retain(|signed| signed.proposal.height >= start.height);
-        state.early.retain(|early| early.signed.proposal.height >= start.height);
+        state
+            .assembler
+            .retain(|signed| signed.proposal.height >= start.height);
+        state
+            .early
+            .retain(|early| early.signed.proposal.height >= start.height);
         drop(state);
         Some(HeightParams::new(
             validators,
@@ -192,17 +226,29 @@ impl Shared {
         let validators = params.validator_set.chain();
         let met = || {
             let state = self.state();
-            let own = validators.get(self.node).filter(|_| self.signer.is_some()).map(|own| own.consensus_key);
+            let own = validators
+                .get(self.node)
+                .filter(|_| self.signer.is_some())
+                .map(|own| own.consensus_key);
             let keys: HashSet<B256> = state
                 .proofs
                 .iter()
                 .filter(|(peer, _)| {
                     let channels = state.channels.get(*peer);
-                    channels.is_some_and(|channels| Channel::consensus().iter().all(|channel| channels.contains(channel)))
+                    channels.is_some_and(|channels| {
+                        Channel::consensus()
+                            .iter()
+                            .all(|channel| channels.contains(channel))
+                    })
                 })
                 .map(|(_, key)| *key)
                 .chain(own)
-                .filter(|key| validators.list().iter().any(|validator| validator.consensus_key == *key))
+                .filter(|key| {
+                    validators
+                        .list()
+                        .iter()
+                        .any(|validator| validator.consensus_key == *key)
+                })
                 .collect();
             keys.len() >= validators.quorum()
         };
@@ -215,7 +261,10 @@ impl Shared {
                 changed.await;
             }
         };
-        if tokio::time::timeout(self.quorum_wait, waiting).await.is_err() {
+        if tokio::time::timeout(self.quorum_wait, waiting)
+            .await
+            .is_err()
+        {
             tracing::warn!("no quorum of validators is connected yet; beginning all the same");
         }
     }
@@ -226,7 +275,9 @@ impl Shared {
             let mut state = self.state();
             state.seen = state.seen.max(height);
             let current = state.start.as_ref().map(|(height, _)| *height);
-            let due = state.holding && current.is_some_and(|current| state.seen > current) && state.told < state.seen;
+            let due = state.holding
+                && current.is_some_and(|current| state.seen > current)
+                && state.told < state.seen;
             if due {
                 state.told = state.seen;
             }
@@ -245,7 +296,9 @@ impl Shared {
         };
         let validator = if proposal.height == *height {
             if proposal.round > state.round.saturating_add(ROUNDS_AHEAD)
-                || state.proposals.contains_key(&(proposal.round, proposal.block))
+                || state
+                    .proposals
+                    .contains_key(&(proposal.round, proposal.block))
             {
                 return false;
             }
@@ -259,12 +312,18 @@ impl Shared {
         };
         validator.is_some_and(|validator| {
             let proposal = crate::context::Proposal::from_chain(proposal);
-            self.verifier.proposal(&proposal, &signed.signature, &validator.key)
+            self.verifier
+                .proposal(&proposal, &signed.signature, &validator.key)
         })
     }
 
     /// Takes a piece of a proposal.
-    async fn part(self: &Arc<Self>, publisher: PeerId, message: StreamMessage<Part>, reply: RpcReplyPort<ProposedValue<Lucid>>) {
+    async fn part(
+        self: &Arc<Self>,
+        publisher: PeerId,
+        message: StreamMessage<Part>,
+        reply: RpcReplyPort<ProposedValue<Lucid>>,
+    ) {
         let StreamContent::Data(part) = message.content else {
             return;
         };
@@ -272,22 +331,36 @@ impl Shared {
         let added = {
             let mut state = self.state();
             let mut assembler = std::mem::take(&mut state.assembler);
-            let added = assembler.add(&publisher, &stream, message.sequence, part, |signed| self.accepts(&state, signed));
+            let added = assembler.add(&publisher, &stream, message.sequence, part, |signed| {
+                self.accepts(&state, signed)
+            });
             state.assembler = assembler;
             added
         };
         match added {
             Added::Waiting => {}
-            Added::Dropped(reason) => tracing::debug!(%publisher, reason, "dropped a piece of a proposal"),
+            Added::Dropped(reason) => {
+                tracing::debug!(%publisher, reason, "dropped a piece of a proposal")
+            }
             Added::Complete { signed, packed } => {
                 let height = signed.proposal.height;
                 let early = {
                     let mut state = self.state();
-                    let early = state.start.as_ref().is_some_and(|(current, _)| height > *current);
+                    let early = state
+                        .start
+                        .as_ref()
+                        .is_some_and(|(current, _)| height > *current);
                     if early {
-                        let known = state.early.iter().any(|early| early.signed.proposal == signed.proposal);
+                        let known = state
+                            .early
+                            .iter()
+                            .any(|early| early.signed.proposal == signed.proposal);
                         if !known && state.early.len() < EARLY_PROPOSALS {
-                            state.early.push(EarlyProposal { signed, packed, reply });
+                            state.early.push(EarlyProposal {
+                                signed,
+                                packed,
+                                reply,
+                            });
                         }
                         None
                     } else {
@@ -320,7 +393,12 @@ impl Shared {
     }
 
     /// Asks the node about a whole proposal.
-    async fn judge(self: Arc<Self>, signed: SignedProposal, packed: Bytes, reply: RpcReplyPort<ProposedValue<Lucid>>) {
+    async fn judge(
+        self: Arc<Self>,
+        signed: SignedProposal,
+        packed: Bytes,
+        reply: RpcReplyPort<ProposedValue<Lucid>>,
+    ) {
         let proposal = signed.proposal;
         // Anybody can send other bytes under a leader's signature. They are dropped without a verdict: the leader's own may come.
         let Some(bytes) = unpack_block(packed, Some(proposal.block)).await else {
@@ -329,12 +407,22 @@ impl Shared {
         };
         {
             let mut state = self.state();
-            let current = state.start.as_ref().is_some_and(|(height, _)| *height == proposal.height);
-            let of_round = state.proposals.range((proposal.round, BlockId(B256::ZERO))..).take_while(|((round, _), _)| *round == proposal.round);
+            let current = state
+                .start
+                .as_ref()
+                .is_some_and(|(height, _)| *height == proposal.height);
+            let of_round = state
+                .proposals
+                .range((proposal.round, BlockId(B256::ZERO))..)
+                .take_while(|((round, _), _)| *round == proposal.round);
             if !current || of_round.count() >= BLOCKS_PER_ROUND {
                 return;
             }
-            if state.proposals.insert((proposal.round, proposal.block), signed).is_some() {
+            if state
+                .proposals
+                .insert((proposal.round, proposal.block), signed)
+                .is_some()
+            {
                 return;
             }
         }
@@ -350,7 +438,9 @@ impl Shared {
             .await;
         let Some(verdict) = verdict else {
             // The node could not say; it may be asked again.
-            self.state().proposals.remove(&(proposal.round, proposal.block));
+            self.state()
+                .proposals
+                .remove(&(proposal.round, proposal.block));
             return;
         };
         drop(reply.send(ProposedValue {
@@ -375,7 +465,8 @@ impl Shared {
             return;
         };
         // Before a restart a proposal was signed here: no other may be.
-        let (block, signed, bytes) = if let Some(signed) = signer.history().proposed(height, round) {
+        let (block, signed, bytes) = if let Some(signed) = signer.history().proposed(height, round)
+        {
             let proposal = signed.proposal;
             let bytes = self.ask(|reply| Event::Repropose {
                 height,
@@ -390,7 +481,12 @@ impl Shared {
             };
             (proposal.block, signed, bytes)
         } else {
-            let block = self.ask(|reply| Event::Propose { height, round, timeout, reply });
+            let block = self.ask(|reply| Event::Propose {
+                height,
+                round,
+                timeout,
+                reply,
+            });
             let Some(block) = block.await else {
                 tracing::debug!(%height, round, "the node has nothing to propose");
                 return;
@@ -415,7 +511,11 @@ impl Shared {
         if let Some(packed) = pack_block(bytes).await {
             self.state().proposals.insert((round, block), signed);
             self.publish(signed, &packed);
-            drop(reply.send(LocallyProposedValue::new(Height(height), Round::new(round), Value(block))));
+            drop(reply.send(LocallyProposedValue::new(
+                Height(height),
+                Round::new(round),
+                Value(block),
+            )));
         }
     }
 
@@ -423,7 +523,11 @@ impl Shared {
     async fn restream(self: Arc<Self>, proposal: Proposal) {
         let signed = match &self.signer {
             Some(signer) if proposal.proposer == self.node => signer.proposal(proposal).await.ok(),
-            _ => self.state().proposals.get(&(proposal.round, proposal.block)).copied(),
+            _ => self
+                .state()
+                .proposals
+                .get(&(proposal.round, proposal.block))
+                .copied(),
         };
         let Some(signed) = signed.filter(|signed| signed.signature != ABSTAIN) else {
             return;
@@ -440,7 +544,9 @@ impl Shared {
             return;
         };
         if let Some(packed) = pack_block(bytes).await {
-            self.state().proposals.insert((proposal.round, proposal.block), signed);
+            self.state()
+                .proposals
+                .insert((proposal.round, proposal.block), signed);
             self.publish(signed, &packed);
         }
     }
@@ -455,7 +561,12 @@ impl Shared {
         let signatures: BTreeMap<usize, Signature> = certificate
             .commit_signatures
             .iter()
-            .filter_map(|signature| Some((validators.index_of(signature.address.0)?, signature.signature)))
+            .filter_map(|signature| {
+                Some((
+                    validators.index_of(signature.address.0)?,
+                    signature.signature,
+                ))
+            })
             .collect();
         Some(Certificate {
             height: *height,
@@ -543,9 +654,16 @@ impl Shared {
                     let state = self.state();
                     state.start.as_ref().is_some_and(|(height, validators)| {
                         // A node that never leads loses nothing when it is woken for nothing.
-                        let follows = self.signer.is_none() || validators.chain().get(self.node).is_none();
+                        let follows =
+                            self.signer.is_none() || validators.chain().get(self.node).is_none();
                         let proved = state.proofs.get(&peer);
-                        let validator = proved.is_some_and(|key| validators.chain().list().iter().any(|v| v.consensus_key == *key));
+                        let validator = proved.is_some_and(|key| {
+                            validators
+                                .chain()
+                                .list()
+                                .iter()
+                                .any(|v| v.consensus_key == *key)
+                        });
                         status.tip_height.0 > *height && (follows || validator)
                     })
                 };
@@ -564,7 +682,9 @@ impl Shared {
             let state = self.state();
             match &state.start {
                 Some((current, validators)) if height > *current && height > state.seen => {
-                    validators.get_by_address(&vote.message.address).map(|validator| validator.key)
+                    validators
+                        .get_by_address(&vote.message.address)
+                        .map(|validator| validator.key)
                 }
                 _ => None,
             }
@@ -584,8 +704,12 @@ async fn unpack_block(packed: Bytes, id: Option<BlockId>) -> Option<Vec<u8>> {
 }
 
 async fn pack_block(bytes: Vec<u8>) -> Option<Bytes> {
-    let packed = tokio::task::spawn_blocking(move || pack(&bytes)).await.ok()?;
-    packed.inspect_err(|error| tracing::error!(%error, "a block cannot be sent")).ok()
+    let packed = tokio::task::spawn_blocking(move || pack(&bytes))
+        .await
+        .ok()?;
+    packed
+        .inspect_err(|error| tracing::error!(%error, "a block cannot be sent"))
+        .ok()
 }
 
 fn header_id(block: &[u8]) -> Option<BlockId> {
@@ -594,20 +718,28 @@ fn header_id(block: &[u8]) -> Option<BlockId> {
 }
 
 fn evidence(found: MisbehaviorEvidence<Lucid>) -> Vec<Evidence> {
-    let votes = found.votes.into_iter().flat_map(|(_, pairs)| pairs).map(|(a, b)| {
-        let [a, b] = [a, b].map(|signed| SignedVote {
-            vote: signed.message.to_chain(),
-            signature: signed.signature,
+    let votes = found
+        .votes
+        .into_iter()
+        .flat_map(|(_, pairs)| pairs)
+        .map(|(a, b)| {
+            let [a, b] = [a, b].map(|signed| SignedVote {
+                vote: signed.message.to_chain(),
+                signature: signed.signature,
+            });
+            Evidence::votes(a, b)
         });
-        Evidence::votes(a, b)
-    });
-    let proposals = found.proposals.into_iter().flat_map(|(_, pairs)| pairs).map(|(a, b)| {
-        let [a, b] = [a, b].map(|signed| SignedProposal {
-            proposal: signed.message.to_chain(),
-            signature: signed.signature,
+    let proposals = found
+        .proposals
+        .into_iter()
+        .flat_map(|(_, pairs)| pairs)
+        .map(|(a, b)| {
+            let [a, b] = [a, b].map(|signed| SignedProposal {
+                proposal: signed.message.to_chain(),
+                signature: signed.signature,
+            });
+            Evidence::proposals(a, b)
         });
-        Evidence::proposals(a, b)
-    });
     votes.chain(proposals).collect()
 }
 
@@ -616,25 +748,37 @@ async fn raw_values(blocks: Vec<DecidedBlock>) -> Vec<RawDecidedValue<Lucid>> {
         blocks
             .into_iter()
             .take(SYNC_BATCH)
-            .map_while(|DecidedBlock { certificate, validators, bytes }| {
-                let signers = certificate.signers.signers().zip(&certificate.signatures);
-                let commit_signatures = signers
-                    .filter_map(|(index, signature)| {
-                        let validator = validators.list().get(index)?;
-                        Some(ExtendedCommitSignature::new(Address(validator.node), *signature, None))
-                    })
-                    .collect();
-                let certificate = ExtendedCommitCertificate {
-                    height: Height(certificate.height),
-                    round: Round::new(certificate.round),
-                    value_id: certificate.block,
-                    commit_signatures,
-                };
-                Some(RawDecidedValue::new(pack(&bytes).ok()?, certificate))
-            })
+            .map_while(
+                |DecidedBlock {
+                     certificate,
+                     validators,
+                     bytes,
+                 }| {
+                    let signers = certificate.signers.signers().zip(&certificate.signatures);
+                    let commit_signatures = signers
+                        .filter_map(|(index, signature)| {
+                            let validator = validators.list().get(index)?;
+                            Some(ExtendedCommitSignature::new(
+                                Address(validator.node),
+                                *signature,
+                                None,
+                            ))
+                        })
+                        .collect();
+                    let certificate = ExtendedCommitCertificate {
+                        height: Height(certificate.height),
+                        round: Round::new(certificate.round),
+                        value_id: certificate.block,
+                        commit_signatures,
+                    };
+                    Some(RawDecidedValue::new(pack(&bytes).ok()?, certificate))
+                },
+            )
             .collect()
     };
-    tokio::task::spawn_blocking(pack_all).await.unwrap_or_default()
+    tokio::task::spawn_blocking(pack_all)
+        .await
+        .unwrap_or_default()
 }
 
 /// Answers the engine.
@@ -654,18 +798,31 @@ impl Actor for Host {
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _myself: ActorRef<Self::Msg>, _args: ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        _args: (),
+    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 
-    async fn post_stop(&self, _myself: ActorRef<Self::Msg>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         self.shared.close();
         Ok(())
     }
 
     // Events leave in the order in which the engine asks; answers are waited for elsewhere. Answers that the engine no longer
     // waits for are dropped.
-    async fn handle(&self, _myself: ActorRef<Self::Msg>, message: Self::Msg, _state: &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         let shared = Arc::clone(&self.shared);
         match message {
             HostMsg::ConsensusReady { reply_to } => {
@@ -717,7 +874,11 @@ impl Actor for Host {
                 tokio::spawn(shared.propose(height.0, round_number(round), timeout, reply_to));
             }
             HostMsg::ExtendVote { reply_to, .. } => drop(reply_to.send(None)),
-            HostMsg::VerifyVoteExtensions { extensions, reply_to, .. } => {
+            HostMsg::VerifyVoteExtensions {
+                extensions,
+                reply_to,
+                ..
+            } => {
                 let refused = extensions
                     .into_iter()
                     .map(|(address, ())| (address, Err(VoteExtensionError::InvalidVoteExtension)));
@@ -750,13 +911,24 @@ impl Actor for Host {
                 published_by,
                 part,
                 reply_to,
-            } => shared.part(published_by.unwrap_or(from), part, reply_to).await,
-            HostMsg::Decided { certificate, reply_to, .. } => {
+            } => {
+                shared
+                    .part(published_by.unwrap_or(from), part, reply_to)
+                    .await
+            }
+            HostMsg::Decided {
+                certificate,
+                reply_to,
+                ..
+            } => {
                 let Some(certificate) = shared.certificate(&certificate) else {
                     tracing::error!(height = %certificate.height, "a decision of another height than the one that runs");
                     return Ok(());
                 };
-                if let Some(answer) = shared.send(|reply| Event::Decided { certificate, reply }).await {
+                if let Some(answer) = shared
+                    .send(|reply| Event::Decided { certificate, reply })
+                    .await
+                {
                     tokio::spawn(async move {
                         if answer.await.is_ok() {
                             drop(reply_to.send(()));
@@ -809,7 +981,9 @@ impl Actor for Host {
                 let last = ChainHeight(from.0.saturating_add(SYNC_BATCH as u64 - 1));
                 let to = range.end().0.min(last);
                 tokio::spawn(async move {
-                    let blocks = shared.ask(|reply| Event::GetDecided { from, to, reply }).await;
+                    let blocks = shared
+                        .ask(|reply| Event::GetDecided { from, to, reply })
+                        .await;
                     drop(reply_to.send(raw_values(blocks.unwrap_or_default()).await));
                 });
             }
@@ -835,6 +1009,57 @@ fn proposed_value(block: &UndecidedBlock) -> ProposedValue<Lucid> {
         proposer: Address(block.proposer),
         value: Value(block.block),
         validity: Validity::from_bool(block.valid),
+    }
+}
+
+/// In front of the network's actor: what nobody would hear, or what carries no signature, is not published.
+pub(crate) struct Gate {
+    shared: Arc<Shared>,
+    network: NetworkRef<Lucid>,
+}
+
+impl Gate {
+    pub(crate) const fn new(shared: Arc<Shared>, network: NetworkRef<Lucid>) -> Self {
+        Self { shared, network }
+    }
+}
+
+#[async_trait]
+impl Actor for Gate {
+    type Msg = NetworkMsg<Lucid>;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        _args: (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        let useful = match &message {
+            NetworkMsg::PublishConsensusMsg(message) => {
+                *message.signature() != ABSTAIN && self.shared.is_heard()
+            }
+            NetworkMsg::PublishLivenessMsg(LivenessMsg::Vote(vote)) => {
+                vote.signature != ABSTAIN && self.shared.is_heard()
+            }
+            NetworkMsg::PublishLivenessMsg(_) | NetworkMsg::PublishProposalPart(_) => {
+                self.shared.is_heard()
+            }
+            _ => true,
+        };
+        if useful {
+            self.network.cast(message)?;
+        }
+        Ok(())
     }
 }
 
@@ -864,11 +1089,20 @@ impl Actor for Watcher {
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _myself: ActorRef<Self::Msg>, _args: ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        _args: (),
+    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 
-    async fn handle(&self, _myself: ActorRef<Self::Msg>, Seen(event): Seen, _state: &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        Seen(event): Seen,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         self.shared.watch(event).await;
         Ok(())
     }

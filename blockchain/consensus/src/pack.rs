@@ -27,7 +27,9 @@ pub enum PackError {
 
 /// Packs an encoded block: `kind ‖ size ‖ bytes`.
 pub fn pack(block: &[u8]) -> Result<Bytes, PackError> {
-    let size = u32::try_from(block.len()).ok().filter(|_| block.len() <= MAX_BLOCK_BYTES);
+    let size = u32::try_from(block.len())
+        .ok()
+        .filter(|_| block.len() <= MAX_BLOCK_BYTES);
     let size = size.ok_or(PackError::TooLarge(block.len()))?;
     let compressed = (block.len() > COMPRESS_ABOVE)
         .then(|| zstd::bulk::compress(block, LEVEL).ok())
@@ -57,5 +59,9 @@ pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, PackError> {
         ZSTD => zstd::bulk::decompress(body, size).map_err(|_| PackError::Malformed)?,
         _ => return Err(PackError::Malformed),
     };
-    if block.len() == size { Ok(block) } else { Err(PackError::Malformed) }
+    if block.len() == size {
+        Ok(block)
+    } else {
+        Err(PackError::Malformed)
+    }
 }

@@ -35,7 +35,9 @@ pub fn cut(signed: SignedProposal, packed: &Bytes) -> Vec<Part> {
             last: piece + 1 == count,
         }
     });
-    std::iter::once(Part::Init(PartInit { signed, size })).chain(data).collect()
+    std::iter::once(Part::Init(PartInit { signed, size }))
+        .chain(data)
+        .collect()
 }
 
 /// Data pieces of a packed block of this size: at least one.
@@ -122,7 +124,10 @@ impl<P: Clone + Eq + Hash> Assembler<P> {
                 self.stream(&key).head.get_or_insert(head);
             }
             Part::Data { bytes, .. } => {
-                if sequence == 0 || sequence > pieces(MAX_PACKED_BYTES) as u64 || bytes.len() > PART_BYTES {
+                if sequence == 0
+                    || sequence > pieces(MAX_PACKED_BYTES) as u64
+                    || bytes.len() > PART_BYTES
+                {
                     return Added::Dropped("a piece that no block has");
                 }
                 let known = self.streams.get(&key);
@@ -208,10 +213,20 @@ impl<P: Clone + Eq + Hash> Assembler<P> {
         if self.streams.contains_key(key) {
             return true;
         }
-        let own = self.streams.iter().filter(|((publisher, _), _)| *publisher == key.0);
+        let own = self
+            .streams
+            .iter()
+            .filter(|((publisher, _), _)| *publisher == key.0);
         let (count, oldest) = own.fold((0, None), |(count, oldest), (key, stream)| {
             let older = oldest.is_none_or(|(age, _)| stream.age < age);
-            (count + 1, if older { Some((stream.age, key)) } else { oldest })
+            (
+                count + 1,
+                if older {
+                    Some((stream.age, key))
+                } else {
+                    oldest
+                },
+            )
         });
         if count >= STREAMS_PER_PEER {
             let oldest = oldest.map(|(_, key)| key.clone());
@@ -238,7 +253,12 @@ impl<P: Clone + Eq + Hash> Assembler<P> {
         for bytes in stream.data.values() {
             packed.extend_from_slice(bytes);
         }
-        let whole = packed.len() == size && stream.data.len() == count && stream.data.keys().eq((1..=count as u64).collect::<Vec<_>>().iter());
+        let whole = packed.len() == size
+            && stream.data.len() == count
+            && stream
+                .data
+                .keys()
+                .eq((1..=count as u64).collect::<Vec<_>>().iter());
         self.remove(key);
         if whole {
             Added::Complete {

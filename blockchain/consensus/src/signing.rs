@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use ed25519_dalek::{Signer as _, SigningKey};
-use lucid_chain_types::{NodeId, Signature, SignedProposal, SignedVote, proposal_sign_bytes, verify, vote_sign_bytes};
+use lucid_chain_types::{
+    NodeId, Signature, SignedProposal, SignedVote, proposal_sign_bytes, verify, vote_sign_bytes,
+};
 use malachite_signing::{Error as SigningError, Signer, VerificationResult, Verifier};
 use malachite_types::{SignedMessage, ValidatorProof, VoteExtensionScope};
 use zeroize::Zeroizing;
@@ -74,7 +76,12 @@ pub struct ChainVerifier {
 impl ChainVerifier {
     /// Whether `key` signed `vote`.
     pub fn vote(&self, vote: &Vote, signature: &Signature, key: &PublicKey) -> bool {
-        vote.round.is_defined() && verify(key.0, &vote_sign_bytes(self.genesis, &vote.to_chain()), signature)
+        vote.round.is_defined()
+            && verify(
+                key.0,
+                &vote_sign_bytes(self.genesis, &vote.to_chain()),
+                signature,
+            )
     }
 
     /// Whether `key` signed `proposal`.
@@ -103,7 +110,9 @@ impl Verifier<Lucid> for ChainVerifier {
         signature: &Signature,
         key: &PublicKey,
     ) -> Result<VerificationResult, SigningError> {
-        Ok(VerificationResult::from_bool(self.vote(vote, signature, key)))
+        Ok(VerificationResult::from_bool(
+            self.vote(vote, signature, key),
+        ))
     }
 
     async fn verify_signed_proposal(
@@ -112,7 +121,9 @@ impl Verifier<Lucid> for ChainVerifier {
         signature: &Signature,
         key: &PublicKey,
     ) -> Result<VerificationResult, SigningError> {
-        Ok(VerificationResult::from_bool(self.proposal(proposal, signature, key)))
+        Ok(VerificationResult::from_bool(
+            self.proposal(proposal, signature, key),
+        ))
     }
 
     async fn verify_signed_vote_extension(
@@ -125,7 +136,10 @@ impl Verifier<Lucid> for ChainVerifier {
         Ok(VerificationResult::Invalid)
     }
 
-    async fn verify_validator_proof(&self, proof: &ValidatorProof<Lucid>) -> Result<VerificationResult, SigningError> {
+    async fn verify_validator_proof(
+        &self,
+        proof: &ValidatorProof<Lucid>,
+    ) -> Result<VerificationResult, SigningError> {
         Ok(VerificationResult::from_bool(self.proof(proof).is_some()))
     }
 }
@@ -169,13 +183,21 @@ impl GuardedSigner {
         self.lock().history().clone()
     }
 
+    /// Signs nothing any more.
+    pub fn close(&self) {
+        self.lock().close();
+    }
+
     /// Tells the guard that the engine's log still knows what it locked on before the start.
     pub fn remembers(&self, vote: &lucid_chain_types::Vote) {
         self.lock().remembers(vote);
     }
 
     /// A signed proposal, or the same with [`ABSTAIN`].
-    pub async fn proposal(&self, proposal: lucid_chain_types::Proposal) -> Result<SignedProposal, GuardError> {
+    pub async fn proposal(
+        &self,
+        proposal: lucid_chain_types::Proposal,
+    ) -> Result<SignedProposal, GuardError> {
         let abstain = SignedProposal {
             proposal,
             signature: ABSTAIN,
@@ -212,7 +234,7 @@ impl GuardedSigner {
             })
         })
         .await
-        .map_err(|error| GuardError::Stopped(error.to_string()))??;
+        .map_err(|_| GuardError::Stopped)??;
         // The second copy is written while the message travels.
         let signer = self.clone();
         tokio::task::spawn_blocking(move || {
@@ -242,13 +264,28 @@ impl GuardedSigner {
 #[async_trait]
 impl Signer<Lucid> for GuardedSigner {
     async fn sign_vote(&self, vote: Vote) -> Result<SignedMessage<Lucid, Vote>, SigningError> {
-        let signed = self.vote(vote.to_chain()).await.map_err(SigningError::from_source)?;
-        Ok(SignedMessage::new(Vote::from_chain(&signed.vote), signed.signature))
+        let signed = self
+            .vote(vote.to_chain())
+            .await
+            .map_err(SigningError::from_source)?;
+        Ok(SignedMessage::new(
+            Vote::from_chain(&signed.vote),
+            signed.signature,
+        ))
     }
 
-    async fn sign_proposal(&self, proposal: Proposal) -> Result<SignedMessage<Lucid, Proposal>, SigningError> {
-        let signed = self.proposal(proposal.to_chain()).await.map_err(SigningError::from_source)?;
-        Ok(SignedMessage::new(Proposal::from_chain(&signed.proposal), signed.signature))
+    async fn sign_proposal(
+        &self,
+        proposal: Proposal,
+    ) -> Result<SignedMessage<Lucid, Proposal>, SigningError> {
+        let signed = self
+            .proposal(proposal.to_chain())
+            .await
+            .map_err(SigningError::from_source)?;
+        Ok(SignedMessage::new(
+            Proposal::from_chain(&signed.proposal),
+            signed.signature,
+        ))
     }
 
     async fn sign_vote_extension(
@@ -264,7 +301,9 @@ impl Signer<Lucid> for GuardedSigner {
         public_key: Vec<u8>,
         peer_id: Vec<u8>,
     ) -> Result<ValidatorProof<Lucid>, SigningError> {
-        let signature = self.key.sign(&proof_bytes(self.key.genesis, &public_key, &peer_id));
+        let signature = self
+            .key
+            .sign(&proof_bytes(self.key.genesis, &public_key, &peer_id));
         Ok(ValidatorProof::new(public_key, peer_id, signature))
     }
 }
