@@ -418,14 +418,16 @@ impl Mempool {
             bytes: (self.total.bytes + bytes).saturating_sub(self.limits.bytes),
         };
         let victims = if executable {
-            let offer = Offer {
-                rank: line
-                    .rank_below(nonce, self.asking.base_fee)
-                    .min(candidate.tip(self.asking.base_fee)),
-                weight: candidate.weight(),
-            };
             let mut victims = self.queue_victims(&mut need, 1);
-            self.tail_victims(&mut need, Some(offer), &mut victims)?;
+            if !need.is_met() {
+                let offer = Offer {
+                    rank: line
+                        .rank_below(nonce, self.asking.base_fee)
+                        .min(candidate.tip(self.asking.base_fee)),
+                    weight: candidate.weight(),
+                };
+                self.tail_victims(&mut need, Some(offer), &mut victims)?;
+            }
             victims
         } else {
             let queued = count - line.pending;
@@ -453,19 +455,17 @@ impl Mempool {
     fn check_replacement(&self, old: &Candidate, new: &Candidate) -> Result<(), Refused> {
         let base_fee = self.asking.base_fee;
         let max_fee = self.limits.bumped(old.max_fee);
-        let mut tip = self.limits.bumped(old.max_priority_fee);
-        if new.max_fee >= max_fee && new.max_priority_fee >= tip {
-            let paid = product(new.weight(), new.tip(base_fee));
-            let before = product(old.weight(), old.tip(base_fee));
-            if paid >= before {
-                return Ok(());
-            }
-            let by_size = old
-                .tip(base_fee)
-                .saturating_mul(old.weight())
-                .div_ceil(new.weight());
-            tip = tip.max(by_size);
+        let paid_before = product(old.weight(), old.tip(base_fee));
+        let paid = product(new.weight(), new.tip(base_fee));
+        let tip = self.limits.bumped(old.max_priority_fee);
+        if new.max_fee >= max_fee && new.max_priority_fee >= tip && paid >= paid_before {
+            return Ok(());
         }
+        let by_size = old
+            .tip(base_fee)
+            .saturating_mul(old.weight())
+            .div_ceil(new.weight());
+        let tip = tip.max(by_size);
         Err(Refused::Underpriced {
             replaces: old.hash,
             max_fee: max_fee.max(tip.saturating_add(u128::from(base_fee))),
@@ -952,8 +952,8 @@ fn status_of(line: &Line, nonce: u64) -> Status {
 
 /// Pending entries that were not when the pending ones ended at `before`.
 fn promoted(line: &Line, before: u64) -> impl Iterator<Item = &Entry> {
-    line.ready()
-        .filter(move |entry| entry.candidate.nonce >= before)
+    let end = line.pending_end();
+    line.entries.range(before.min(end)..end).map(|(_, e)| e)
 }
 
 fn product(weight: u128, tip: u128) -> U256 {

@@ -1,1 +1,7 @@
+//! Tests of the mempool.
 
+mod attacks;
+mod journal;
+mod model;
+mod rules;
+mod support;
