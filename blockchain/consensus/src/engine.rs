@@ -31,8 +31,8 @@ use crate::codec::{
     Borsh, MAX_CONSENSUS_BYTES, MAX_LIVENESS_BYTES, MAX_PART_BYTES, MAX_RESPONSE_BYTES,
     MAX_SMALL_BYTES,
 };
-use crate::context::{Address, Lucid};
-use crate::error::EngineError;
+use crate::context::{Address, Lucid, ValidatorSet};
+use crate::error::ConsensusError;
 use crate::event::Event;
 use crate::guard::Guard;
 use crate::host::{Gate, Host, Shared, Watcher};
@@ -95,10 +95,10 @@ pub struct Peer {
 }
 
 /// Starts an engine. Its events end when it has stopped, whether it was told to or failed.
-pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle), EngineError> {
+pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle), ConsensusError> {
     let listen = address(&settings.listen)?;
     if !is_free(&settings.listen) {
-        return Err(EngineError::Listen {
+        return Err(ConsensusError::Listen {
             address: settings.listen,
         });
     }
@@ -108,7 +108,7 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
         .map(|peer| address(peer))
         .collect::<Result<Vec<_>, _>>()?;
     let keypair = Keypair::ed25519_from_bytes(*settings.identity.0)
-        .map_err(|error| EngineError::Identity(error.to_string()))?;
+        .map_err(|error| ConsensusError::Identity(error.to_string()))?;
     let peer_id = keypair.public().to_peer_id();
     let signer = match &settings.consensus_key {
         Some(key) => {
@@ -142,8 +142,17 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
     let registry = SharedRegistry::global().with_moniker(&settings.moniker);
     let metrics = Metrics::register(&registry);
     let wal_path = settings.home.join("wal").join("consensus.wal");
+    let first = ValidatorSet::new(settings.first.validators.clone(), &settings.first.order);
+    let first = first.ok_or(ConsensusError::Order)?;
+    let first_validators = first.clone();
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-    let shared = Arc::new(Shared::new(&settings, verifier, signer.clone(), events));
+    let shared = Arc::new(Shared::new(
+        &settings,
+        verifier,
+        signer.clone(),
+        first,
+        events,
+    ));
     let tx_event = TxEvent::new();
     if let Some(signer) = signer.clone() {
         tokio::spawn(watch_replay(tx_event.subscribe(), signer));
@@ -166,6 +175,7 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
         let (watcher, _) = Actor::spawn(None, Watcher::new(Arc::clone(&shared)), ()).await?;
         actors.insert(0, watcher.get_cell());
         network.cast(NetworkMsg::Subscribe(Box::new(watcher)))?;
+        network.cast(NetworkMsg::UpdateValidatorSet(first_validators))?;
         let port = Arc::new(OutputPort::new());
         let consensus = spawn_consensus_actor(
             Lucid,
@@ -212,7 +222,7 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
         (spawned, _) => {
             stop(&actors, &node).await;
             return Err(match spawned {
-                Ok(_) => EngineError::Listen {
+                Ok(_) => ConsensusError::Listen {
                     address: settings.listen,
                 },
                 Err(error) => failed(error),
@@ -251,13 +261,13 @@ impl Handle {
     }
 
     /// What the network looks like.
-    pub async fn network(&self) -> Result<NetworkState, EngineError> {
+    pub async fn network(&self) -> Result<NetworkState, ConsensusError> {
         let (reply, dump) = oneshot::channel();
         self.inner
             .network
             .cast(NetworkMsg::DumpState(reply.into()))
-            .map_err(|_| EngineError::Stopped)?;
-        let dump = dump.await.ok().flatten().ok_or(EngineError::Stopped)?;
+            .map_err(|_| ConsensusError::Stopped)?;
+        let dump = dump.await.ok().flatten().ok_or(ConsensusError::Stopped)?;
         let mut peers: Vec<Peer> = dump
             .peers
             .into_iter()
@@ -285,13 +295,13 @@ impl Handle {
     }
 
     /// Keeps a connection to one more peer.
-    pub async fn add_peer(&self, peer: &str) -> Result<(), EngineError> {
+    pub async fn add_peer(&self, peer: &str) -> Result<(), ConsensusError> {
         self.update(peer, PersistentPeersOp::Add(address(peer)?))
             .await
     }
 
     /// No longer keeps a connection to a peer.
-    pub async fn remove_peer(&self, peer: &str) -> Result<(), EngineError> {
+    pub async fn remove_peer(&self, peer: &str) -> Result<(), ConsensusError> {
         self.update(peer, PersistentPeersOp::Remove(address(peer)?))
             .await
     }
@@ -303,15 +313,15 @@ impl Handle {
         text
     }
 
-    async fn update(&self, peer: &str, op: PersistentPeersOp) -> Result<(), EngineError> {
+    async fn update(&self, peer: &str, op: PersistentPeersOp) -> Result<(), ConsensusError> {
         let (reply, done) = oneshot::channel();
         self.inner
             .network
             .cast(NetworkMsg::UpdatePersistentPeers(op, reply.into()))
-            .map_err(|_| EngineError::Stopped)?;
+            .map_err(|_| ConsensusError::Stopped)?;
         done.await
-            .map_err(|_| EngineError::Stopped)?
-            .map_err(|error| EngineError::Peer {
+            .map_err(|_| ConsensusError::Stopped)?
+            .map_err(|error| ConsensusError::Peer {
                 address: peer.into(),
                 reason: error.to_string(),
             })
@@ -361,8 +371,8 @@ async fn watch_replay(mut events: RxEvent<Lucid>, signer: GuardedSigner) {
     }
 }
 
-fn address(text: &str) -> Result<Multiaddr, EngineError> {
-    text.parse().map_err(|_| EngineError::Address {
+fn address(text: &str) -> Result<Multiaddr, ConsensusError> {
+    text.parse().map_err(|_| ConsensusError::Address {
         address: text.into(),
     })
 }
@@ -379,8 +389,8 @@ fn is_free(listen: &str) -> bool {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> EngineError {
-    EngineError::Engine(error.to_string())
+fn failed(error: impl std::fmt::Display) -> ConsensusError {
+    ConsensusError::Engine(error.to_string())
 }
 
 /// The engine's timeouts. A proposal has the same time in every round (requirement C7); votes get more with each, so that a slow

@@ -4,7 +4,7 @@ use crate::guard::GuardError;
 
 /// Why the engine does not start, or does not take a peer.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub enum ConsensusError {
     /// Not a multiaddr.
     #[error("{address} is not an address such as /ip4/10.0.0.2/tcp/26656")]
     Address {
@@ -20,6 +20,9 @@ pub enum EngineError {
     /// The identity's seed is not a key.
     #[error("the network identity is not a key: {0}")]
     Identity(String),
+    /// The first height cannot run.
+    #[error("the order of leaders is empty or names somebody who is no validator")]
+    Order,
     /// The signer's guard.
     #[error(transparent)]
     Guard(#[from] GuardError),

@@ -60,7 +60,8 @@ pub struct DecidedBlock {
 /// the engine goes on with other work while [`Event::Decided`] and [`Event::Finalized`] wait.
 #[derive(Debug)]
 pub enum Event {
-    /// The engine runs. Which height comes next? It begins once a quorum of its validators is connected, or has been waited for.
+    /// The engine runs, and a quorum of validators is connected or was waited for. The first height begins with the answer, which the
+    /// node may hold as that to [`Event::Finalized`]; until then the engine does not catch up either.
     Ready {
         /// The height after the node's last block.
         reply: Reply<Start>,
@@ -135,9 +136,10 @@ pub enum Event {
         /// The next height; the same height again if its block could not be committed.
         reply: Reply<Start>,
     },
-    /// Somebody works on a height that this node has not begun: a held answer to [`Event::Finalized`] is due.
+    /// Somebody works on a later height or has decided it: a held answer is due. Sent once for each held answer, and at once if it was
+    /// known before.
     Early {
-        /// That height.
+        /// The height that the answer begins.
         height: Height,
     },
     /// From which height on the node can hand out blocks.

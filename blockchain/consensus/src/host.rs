@@ -48,6 +48,8 @@ const ROUNDS_AHEAD: u32 = 10;
 const BLOCKS_PER_ROUND: usize = 2;
 /// Proposals of the next height that are kept while ours is not over.
 const EARLY_PROPOSALS: usize = 4;
+/// Messages for later heights than this many ahead of ours count as if they were for that one: a lie is forgotten soon.
+const PLAUSIBLE_LEAD: u64 = 8;
 /// Peers whose proofs are kept; more than connections are allowed.
 const MAX_PEERS: usize = 1_024;
 
@@ -60,15 +62,17 @@ struct EarlyProposal {
 
 #[derive(Default)]
 struct State {
-    /// The height that runs, or the last one while the node holds its answer.
+    /// The height that runs, or the last one while the node holds its answer; its validators (before the first height: that one's).
     start: Option<(ChainHeight, ValidatorSet)>,
     round: u32,
     /// Whether the node owes the answer to [`Event::Finalized`].
     holding: bool,
-    /// Highest height that a validator is known to work on.
+    /// Highest height that a validator's vote or proposal was for, as far as it is plausible.
     seen: ChainHeight,
-    /// Highest height of an [`Event::Early`].
-    told: ChainHeight,
+    /// Whether the node was told that its held answer is due.
+    told: bool,
+    /// What peers say they have decided, if it matters to us.
+    tips: HashMap<PeerId, ChainHeight>,
     assembler: Assembler<PeerId>,
     early: Vec<EarlyProposal>,
     /// Proposals of this height that were handed to the node.
@@ -100,8 +104,14 @@ impl Shared {
         settings: &Settings,
         verifier: ChainVerifier,
         signer: Option<GuardedSigner>,
+        validators: ValidatorSet,
         events: mpsc::Sender<Event>,
     ) -> Self {
+        let before = settings
+            .first
+            .height
+            .parent()
+            .unwrap_or(ChainHeight::GENESIS);
         Self {
             node: settings.node,
             pace: settings.pace,
@@ -112,7 +122,10 @@ impl Shared {
             network: OnceLock::new(),
             listening: watch::Sender::new(None),
             peers: Notify::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                start: Some((before, validators)),
+                ..State::default()
+            }),
         }
     }
 
@@ -222,8 +235,16 @@ impl Shared {
     }
 
     /// Waits until a quorum of the first height's validators hears us, or for as long as is sensible.
-    async fn wait_for_quorum(&self, params: &HeightParams<Lucid>) {
-        let validators = params.validator_set.chain();
+    async fn wait_for_quorum(&self) {
+        let Some(validators) = self
+            .state()
+            .start
+            .as_ref()
+            .map(|(_, validators)| validators.clone())
+        else {
+            return;
+        };
+        let validators = validators.chain();
         let met = || {
             let state = self.state();
             let own = validators
@@ -271,21 +292,42 @@ impl Shared {
 
     /// A validator was seen at work on a height.
     async fn saw(&self, height: ChainHeight) {
-        let due = {
+        {
             let mut state = self.state();
-            state.seen = state.seen.max(height);
-            let current = state.start.as_ref().map(|(height, _)| *height);
-            let due = state.holding
-                && current.is_some_and(|current| state.seen > current)
-                && state.told < state.seen;
-            if due {
-                state.told = state.seen;
-            }
-            due.then_some(state.seen)
-        };
-        if let Some(height) = due {
-            self.tell(Event::Early { height }).await;
+            let current = state.start.as_ref().map_or(0, |(height, _)| height.0);
+            let plausible = ChainHeight(current.saturating_add(PLAUSIBLE_LEAD));
+            state.seen = state.seen.max(height.min(plausible));
         }
+        self.remind().await;
+    }
+
+    /// The node holds its answer from now on.
+    async fn hold(&self) {
+        {
+            let mut state = self.state();
+            state.holding = true;
+            state.told = false;
+        }
+        // Others may have gone on before.
+        self.remind().await;
+    }
+
+    /// Tells a node that holds its answer that others have gone on.
+    async fn remind(&self) {
+        let next = {
+            let mut state = self.state();
+            let Some(current) = state.start.as_ref().map(|(height, _)| *height) else {
+                return;
+            };
+            let ahead = state.seen > current || state.tips.values().any(|tip| *tip > current);
+            if !state.holding || state.told || !ahead {
+                return;
+            }
+            state.told = true;
+            current.next()
+        };
+        // Never the height that others claim: a lie would be believed for long.
+        self.tell(Event::Early { height: next }).await;
     }
 
     /// Whether the head of a stream may be believed.
@@ -340,7 +382,7 @@ impl Shared {
         match added {
             Added::Waiting => {}
             Added::Dropped(reason) => {
-                tracing::debug!(%publisher, reason, "dropped a piece of a proposal")
+                tracing::debug!(%publisher, reason, "dropped a piece of a proposal");
             }
             Added::Complete { signed, packed } => {
                 let height = signed.proposal.height;
@@ -623,6 +665,7 @@ impl Shared {
                 let mut state = self.state();
                 state.proofs.remove(&peer);
                 state.channels.remove(&peer);
+                state.tips.remove(&peer);
                 state.assembler.forget(&peer);
             }
             NetworkEvent::PeerSubscribed(peer, channel) => {
@@ -643,33 +686,27 @@ impl Shared {
                     self.peers.notify_waiters();
                 }
             }
-            NetworkEvent::Vote(_, vote) => {
-                if self.is_early_vote(&vote) {
-                    self.saw(vote.message.height.0).await;
-                }
+            NetworkEvent::Vote(_, vote) if self.is_early_vote(&vote) => {
+                self.saw(vote.message.height.0).await;
             }
             NetworkEvent::Status(peer, status) => {
-                let next = status.tip_height.0.next();
-                let told_by_validator = {
-                    let state = self.state();
-                    state.start.as_ref().is_some_and(|(height, validators)| {
-                        // A node that never leads loses nothing when it is woken for nothing.
-                        let follows =
-                            self.signer.is_none() || validators.chain().get(self.node).is_none();
-                        let proved = state.proofs.get(&peer);
-                        let validator = proved.is_some_and(|key| {
-                            validators
-                                .chain()
-                                .list()
-                                .iter()
-                                .any(|v| v.consensus_key == *key)
-                        });
-                        status.tip_height.0 > *height && (follows || validator)
-                    })
-                };
-                if told_by_validator {
-                    self.saw(next).await;
+                {
+                    let mut state = self.state();
+                    // A node that never leads loses nothing when it is woken for nothing; a leader believes only validators.
+                    let trusted = state.start.as_ref().is_some_and(|(_, validators)| {
+                        let validators = validators.chain();
+                        let follows = self.signer.is_none() || validators.get(self.node).is_none();
+                        let key = state.proofs.get(&peer);
+                        follows
+                            || key.is_some_and(|key| {
+                                validators.list().iter().any(|it| it.consensus_key == *key)
+                            })
+                    });
+                    if trusted && state.tips.len() < MAX_PEERS {
+                        state.tips.insert(peer, status.tip_height.0);
+                    }
                 }
+                self.remind().await;
             }
             _ => {}
         }
@@ -826,15 +863,15 @@ impl Actor for Host {
         let shared = Arc::clone(&self.shared);
         match message {
             HostMsg::ConsensusReady { reply_to } => {
-                let Some(answer) = shared.send(|reply| Event::Ready { reply }).await else {
-                    return Ok(());
-                };
                 tokio::spawn(async move {
-                    let Ok(start) = answer.await else {
+                    shared.wait_for_quorum().await;
+                    let Some(answer) = shared.send(|reply| Event::Ready { reply }).await else {
                         return;
                     };
-                    if let Some(params) = shared.begin(&start) {
-                        shared.wait_for_quorum(&params).await;
+                    shared.hold().await;
+                    if let Ok(start) = answer.await
+                        && let Some(params) = shared.begin(&start)
+                    {
                         drop(reply_to.send((Height(start.height), params)));
                     }
                 });
@@ -914,7 +951,7 @@ impl Actor for Host {
             } => {
                 shared
                     .part(published_by.unwrap_or(from), part, reply_to)
-                    .await
+                    .await;
             }
             HostMsg::Decided {
                 certificate,
@@ -955,7 +992,6 @@ impl Actor for Host {
                 let Some(answer) = answer.await else {
                     return Ok(());
                 };
-                shared.state().holding = true;
                 tokio::spawn({
                     let shared = Arc::clone(&shared);
                     async move {
@@ -972,9 +1008,7 @@ impl Actor for Host {
                         }
                     }
                 });
-                // Others may have gone on before the node held.
-                let seen = shared.state().seen;
-                shared.saw(seen).await;
+                shared.hold().await;
             }
             HostMsg::GetDecidedValues { range, reply_to } => {
                 let from = range.start().0;

@@ -25,7 +25,7 @@ mod settings;
 pub mod signing;
 
 pub use engine::{Handle, NetworkState, Peer, start};
-pub use error::EngineError;
+pub use error::ConsensusError;
 pub use event::{DecidedBlock, Event, Reply, Start, UndecidedBlock, Verdict};
 pub use guard::GuardError;
 pub use settings::{ConsensusKey, Limits, Settings};

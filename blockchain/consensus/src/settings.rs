@@ -7,6 +7,8 @@ use alloy_primitives::B256;
 use lucid_chain_types::{NodeId, Pace};
 use zeroize::Zeroizing;
 
+use crate::event::Start;
+
 /// A validator's Ed25519 key, from its 32-byte seed.
 #[derive(Clone)]
 pub struct ConsensusKey(pub Zeroizing<[u8; 32]>);
@@ -40,6 +42,9 @@ pub struct Settings {
     pub peers: Vec<String>,
     /// Whether it looks for more peers.
     pub discovery: bool,
+    /// The height after the node's last block: it tells the engine whom to wait for and to believe until the node answers
+    /// [`crate::Event::Ready`].
+    pub first: Start,
     /// Bounds.
     pub limits: Limits,
 }

@@ -169,6 +169,11 @@ pub(crate) fn cluster(home: &Path, voting: u8, count: u8, filler: usize) -> Vec<
                         .map(address)
                         .collect(),
                     discovery: false,
+                    first: Start {
+                        height: Height(1),
+                        validators: validators(voting),
+                        order: vec![node(0)],
+                    },
                     limits: Limits::default(),
                 },
                 filler,
@@ -183,7 +188,6 @@ pub(crate) fn cluster(home: &Path, voting: u8, count: u8, filler: usize) -> Vec<
 
 impl Node {
     pub(crate) async fn start(&mut self) {
-        let (events, handle) = start(self.settings.clone()).await.unwrap();
         let app = App {
             node: node(self.index),
             set: validators(self.count),
@@ -196,7 +200,10 @@ impl Node {
                 .take()
                 .unwrap_or_else(|| mpsc::unbounded_channel().1),
             held: None,
+            due: false,
         };
+        self.settings.first = app.next();
+        let (events, handle) = start(self.settings.clone()).await.unwrap();
         self.running = Some((handle, tokio::spawn(app.run(events))));
     }
 
@@ -250,6 +257,8 @@ struct App {
     eager: watch::Receiver<bool>,
     go: mpsc::UnboundedReceiver<()>,
     held: Option<Reply<Start>>,
+    /// Told to go while nothing was held.
+    due: bool,
 }
 
 impl App {
@@ -274,6 +283,14 @@ impl App {
             height: Height(store.blocks.len() as u64 + 1),
             validators: self.set.clone(),
             order,
+        }
+    }
+
+    fn hold(&mut self, reply: Reply<Start>) {
+        if *self.eager.borrow() || std::mem::take(&mut self.due) {
+            let _ = reply.send(self.next());
+        } else {
+            self.held = Some(reply);
         }
     }
 
@@ -322,8 +339,9 @@ impl App {
             let event = tokio::select! {
                 event = events.recv() => event,
                 Some(()) = self.go.recv() => {
-                    if let Some(held) = self.held.take() {
-                        let _ = held.send(self.next());
+                    match self.held.take() {
+                        Some(held) => drop(held.send(self.next())),
+                        None => self.due = true,
                     }
                     continue;
                 }
@@ -337,9 +355,7 @@ impl App {
 
     fn answer(&mut self, event: Event) {
         match event {
-            Event::Ready { reply } => {
-                let _ = reply.send(self.next());
-            }
+            Event::Ready { reply } => self.hold(reply),
             Event::StartedRound {
                 height,
                 round,
@@ -446,11 +462,7 @@ impl App {
                     last.0 = certificate;
                 }
                 drop(store);
-                if *self.eager.borrow() {
-                    let _ = reply.send(self.next());
-                } else {
-                    self.held = Some(reply);
-                }
+                self.hold(reply);
             }
             Event::Early { height } => {
                 self.store().early.push(height);
