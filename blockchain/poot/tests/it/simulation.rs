@@ -189,22 +189,24 @@ impl Simulation {
         for id in &entered {
             self.node(*id).standing.last_led = Some(slot);
         }
-        for node in &mut self.nodes {
-            while node
-                .window
+        for Node {
+            standing, window, ..
+        } in &mut self.nodes
+        {
+            while window
                 .front()
                 .is_some_and(|first| first.0.0 + WINDOW_SLOTS <= slot.0)
             {
-                node.window.pop_front();
+                let (_, work, timeouts) = window.pop_front().unwrap();
+                standing.work.validation -= work.validation;
+                standing.work.uptime -= work.uptime;
+                standing.timeouts -= timeouts;
             }
-            (node.standing.work, node.standing.timeouts) = node.window.iter().fold(
-                (Work::default(), 0),
-                |(mut sum, timeouts), (_, work, more)| {
-                    sum.validation += work.validation;
-                    sum.uptime += work.uptime;
-                    (sum, timeouts + more)
-                },
-            );
+            if let Some((_, work, timeouts)) = window.back().filter(|last| last.0 == slot) {
+                standing.work.validation += work.validation;
+                standing.work.uptime += work.uptime;
+                standing.timeouts += timeouts;
+            }
         }
         self.order = cool_down(&self.next, &entered);
         let standings: Vec<Standing> = self.nodes.iter().map(|node| node.standing).collect();
