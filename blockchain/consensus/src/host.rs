@@ -21,7 +21,6 @@ use malachite_core::{
 };
 use malachite_engine::host::{HeightParams, HostMsg, Next, SyncedValueOutcome};
 use malachite_engine::network::{Msg as NetworkMsg, NetworkEvent, NetworkRef};
-use malachite_network::Channel;
 use malachite_sync::RawDecidedValue;
 use malachite_types::{
     CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, Round, SignedMessage,
@@ -46,6 +45,8 @@ use crate::signing::{ABSTAIN, ChainVerifier, GuardedSigner};
 const ROUNDS_AHEAD: u32 = 10;
 /// Blocks of one leader and round that are looked at: more than one is equivocation, and each costs an execution.
 const BLOCKS_PER_ROUND: usize = 2;
+/// Time for the last peers' subscriptions to all channels to arrive: a message before them would be lost.
+const SETTLE: Duration = Duration::from_millis(200);
 /// Proposals of the next height that are kept while ours is not over.
 const EARLY_PROPOSALS: usize = 4;
 /// Messages for later heights than this many ahead of ours count as if they were for that one: a lie is forgotten soon.
@@ -79,8 +80,8 @@ struct State {
     proposals: BTreeMap<(u32, BlockId), SignedProposal>,
     /// Keys that peers have proved to hold.
     proofs: HashMap<PeerId, B256>,
-    /// Channels that peers listen to.
-    channels: HashMap<PeerId, HashSet<Channel>>,
+    /// Peers that listen.
+    listeners: HashSet<PeerId>,
 }
 
 /// What the two actors share.
@@ -186,7 +187,7 @@ impl Shared {
 
     /// Whether any peer listens.
     fn is_heard(&self) -> bool {
-        !self.state().channels.is_empty()
+        !self.state().listeners.is_empty()
     }
 
     fn publish(&self, signed: SignedProposal, packed: &Bytes) {
@@ -254,14 +255,7 @@ impl Shared {
             let keys: HashSet<B256> = state
                 .proofs
                 .iter()
-                .filter(|(peer, _)| {
-                    let channels = state.channels.get(*peer);
-                    channels.is_some_and(|channels| {
-                        Channel::consensus()
-                            .iter()
-                            .all(|channel| channels.contains(channel))
-                    })
-                })
+                .filter(|(peer, _)| state.listeners.contains(*peer))
                 .map(|(_, key)| *key)
                 .chain(own)
                 .filter(|key| {
@@ -282,11 +276,11 @@ impl Shared {
                 changed.await;
             }
         };
-        if tokio::time::timeout(self.quorum_wait, waiting)
-            .await
-            .is_err()
-        {
-            tracing::warn!("no quorum of validators is connected yet; beginning all the same");
+        match tokio::time::timeout(self.quorum_wait, waiting).await {
+            Ok(()) => tokio::time::sleep(SETTLE).await,
+            Err(_) => {
+                tracing::warn!("no quorum of validators is connected yet; beginning all the same");
+            }
         }
     }
 
@@ -664,14 +658,15 @@ impl Shared {
             NetworkEvent::PeerDisconnected(peer) => {
                 let mut state = self.state();
                 state.proofs.remove(&peer);
-                state.channels.remove(&peer);
+                state.listeners.remove(&peer);
                 state.tips.remove(&peer);
                 state.assembler.forget(&peer);
             }
-            NetworkEvent::PeerSubscribed(peer, channel) => {
+            // The engine tells of one of a connection's subscriptions only; the others are sent with it.
+            NetworkEvent::PeerSubscribed(peer, _) => {
                 let mut state = self.state();
-                if state.channels.len() < MAX_PEERS {
-                    state.channels.entry(peer).or_default().insert(channel);
+                if state.listeners.len() < MAX_PEERS {
+                    state.listeners.insert(peer);
                 }
                 drop(state);
                 self.peers.notify_waiters();

@@ -201,13 +201,20 @@ async fn a_validator_that_runs_twice_is_caught() {
     settings.consensus_key = twin.consensus_key;
     nodes[4].index = 0;
     nodes[4].filler = 300;
+    for node in &nodes {
+        node.eager.send_replace(false);
+    }
     for node in &mut nodes {
         node.start().await;
     }
-    // The two get in each other's way only when both are in time.
+    // Both have something to propose at the same moment.
     let mut caught = Vec::new();
-    for height in (5..100).step_by(5) {
-        nodes[1].reach(height).await;
+    for height in 1..50 {
+        nodes[0].go.send(()).unwrap();
+        nodes[4].go.send(()).unwrap();
+        for node in &nodes {
+            node.reach(height).await;
+        }
         let found = nodes[1..4]
             .iter()
             .flat_map(|node| node.store.lock().unwrap().evidence.clone());
