@@ -36,6 +36,7 @@ use crate::context::{
 };
 use crate::engine::{SYNC_BATCH, target_time, timeouts};
 use crate::event::{DecidedBlock, Event, Start, UndecidedBlock, Verdict};
+use crate::guard::GuardError;
 use crate::pack::{pack, unpack};
 use crate::parts::{Added, Assembler, cut};
 use crate::settings::Settings;
@@ -47,8 +48,8 @@ const ROUNDS_AHEAD: u32 = 10;
 const BLOCKS_PER_ROUND: usize = 2;
 /// Time for the last peers' subscriptions to all channels to arrive: a message before them would be lost.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Proposals of the next height that are kept while ours is not over.
-const EARLY_PROPOSALS: usize = 4;
+/// Bytes of proposals of the next height that are kept while ours is not over.
+const EARLY_BYTES: usize = 32 << 20;
 /// Messages for later heights than this many ahead of ours count as if they were for that one: a lie is forgotten soon.
 const PLAUSIBLE_LEAD: u64 = 8;
 /// Peers whose proofs are kept; more than connections are allowed.
@@ -331,7 +332,9 @@ impl Shared {
             return false;
         };
         let validator = if proposal.height == *height {
-            if proposal.round > state.round.saturating_add(ROUNDS_AHEAD)
+            // Once the height is decided nothing more is wanted for it.
+            if state.holding
+                || proposal.round > state.round.saturating_add(ROUNDS_AHEAD)
                 || state
                     .proposals
                     .contains_key(&(proposal.round, proposal.block))
@@ -387,11 +390,12 @@ impl Shared {
                         .as_ref()
                         .is_some_and(|(current, _)| height > *current);
                     if early {
-                        let known = state
-                            .early
-                            .iter()
-                            .any(|early| early.signed.proposal == signed.proposal);
-                        if !known && state.early.len() < EARLY_PROPOSALS {
+                        // One of each validator: none can push out the leader's.
+                        let known = state.early.iter().any(|early| {
+                            early.signed.proposal.proposer == signed.proposal.proposer
+                        });
+                        let held: usize = state.early.iter().map(|early| early.packed.len()).sum();
+                        if !known && held.saturating_add(packed.len()) <= EARLY_BYTES {
                             state.early.push(EarlyProposal {
                                 signed,
                                 packed,
@@ -538,6 +542,7 @@ impl Shared {
             match signed.await {
                 Ok(signed) if signed.signature != ABSTAIN => (id, signed, block.encode()),
                 Ok(_) => return,
+                Err(GuardError::Stopped) => return,
                 Err(error) => {
                     tracing::error!(%error, "cannot sign a proposal");
                     return;
@@ -987,23 +992,21 @@ impl Actor for Host {
                 let Some(answer) = answer.await else {
                     return Ok(());
                 };
-                tokio::spawn({
-                    let shared = Arc::clone(&shared);
-                    async move {
-                        let Ok(start) = answer.await else {
-                            return;
-                        };
-                        if let Some(params) = shared.begin(&start) {
-                            let start_height = Height(start.height);
-                            drop(reply_to.send(if start.height > height {
-                                Next::Start(start_height, params)
-                            } else {
-                                Next::Restart(start_height, params)
-                            }));
-                        }
+                // After the event, before its answer is looked at.
+                shared.hold().await;
+                tokio::spawn(async move {
+                    let Ok(start) = answer.await else {
+                        return;
+                    };
+                    if let Some(params) = shared.begin(&start) {
+                        let start_height = Height(start.height);
+                        drop(reply_to.send(if start.height > height {
+                            Next::Start(start_height, params)
+                        } else {
+                            Next::Restart(start_height, params)
+                        }));
                     }
                 });
-                shared.hold().await;
             }
             HostMsg::GetDecidedValues { range, reply_to } => {
                 let from = range.start().0;
