@@ -102,11 +102,9 @@ fn genesis(count: usize) -> Genesis {
 fn proof(count: usize, changes: u64) -> (TrustedGenesis, FinalityProof) {
     let trusted = TrustedGenesis::new(&genesis(count)).expect("a genesis");
     let sets = [set(count), set(count + 1)];
-    let at = |height: u64| {
-        (
-            &sets[usize::from(height % 2 == 1)],
-            &sets[usize::from(height % 2 == 0)],
-        )
+    let at = |height: u64| match height.is_multiple_of(2) {
+        true => (&sets[0], &sets[1]),
+        false => (&sets[1], &sets[0]),
     };
     let certified =
         |header: &Header, set| certificate(trusted.hash(), set, header.height, header.id());
@@ -156,7 +154,7 @@ fn bench(c: &mut Criterion) {
         let check = || {
             certificate
                 .verify(genesis_hash, black_box(&set))
-                .expect("valid")
+                .expect("valid");
         };
         let took = quickest(check);
         eprintln!(
