@@ -24,6 +24,7 @@ mod cache;
 mod keys;
 mod memory;
 mod record;
+mod snapshot;
 mod store;
 mod trie;
 mod view;
@@ -34,6 +35,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 
 pub use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY};
 pub use memory::MemoryState;
+pub use snapshot::{MAX_MANIFEST_BYTES, MAX_PIECE_BYTES, MAX_PIECES, Manifest, Pieces, Restore};
 pub use store::{Prepared, State, StateOptions};
 pub use view::{AccountProof, Historic, StorageProof};
 
@@ -143,6 +145,45 @@ pub enum StateError {
     /// Nothing was ever committed here.
     #[error("the state is empty: create it from genesis or restore a snapshot")]
     Empty,
+    /// A snapshot goes into an empty state only.
+    #[error("the state is not empty: clear it before a snapshot is restored")]
+    NotEmpty,
+    /// A restore is under way.
+    #[error("a snapshot is being restored")]
+    Restoring,
+    /// A manifest that is not one, or lies.
+    #[error("the snapshot's manifest is refused: {0}")]
+    ManifestRefused(&'static str),
+    /// A piece that is not what the manifest says.
+    #[error("piece {index} of the snapshot is refused: {reason}")]
+    PieceRefused {
+        /// Which.
+        index: usize,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Not all pieces were fed.
+    #[error("{0} pieces of the snapshot are missing")]
+    PiecesMissing(usize),
+    /// The manifest was asked for before the last piece was taken.
+    #[error("the snapshot has more pieces: take them all before the manifest")]
+    PiecesLeft,
+    /// More than [`MAX_PIECES`] pieces.
+    #[error("the state is too large for a snapshot of {MAX_PIECES} pieces")]
+    TooLargeForSnapshot,
+    /// zstd or borsh failed.
+    #[error("a piece of the snapshot cannot be packed: {0}")]
+    Packing(String),
+    /// The restored state is not the certified one.
+    #[error(
+        "the snapshot has root {rebuilt}, but {certified} is certified; take one from another peer"
+    )]
+    RootMismatch {
+        /// What it should be.
+        certified: B256,
+        /// What it is.
+        rebuilt: B256,
+    },
 }
 
 /// Result with [`StateError`].

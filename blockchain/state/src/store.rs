@@ -1,5 +1,6 @@
 //! The persistent state: prepare, commit, history and pruning.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
@@ -163,6 +164,8 @@ pub(crate) struct Inner {
     pub(crate) cache: Arc<Cache>,
     options: StateOptions,
     view: RwLock<Arc<View>>,
+    /// A snapshot is on its way in.
+    pub(crate) restoring: AtomicBool,
 }
 
 impl Inner {
@@ -208,6 +211,7 @@ impl State {
             cache,
             options,
             view: RwLock::new(Arc::new(view)),
+            restoring: AtomicBool::new(false),
         })))
     }
 
@@ -244,6 +248,22 @@ impl State {
         let view = self.0.view();
         let tree = view.head.as_ref().and_then(|head| head.root.as_ref());
         view.proof(address, slots, tree, None)
+    }
+
+    /// Deletes the whole state, so that another can be restored in its place. Views that are held meanwhile become useless.
+    pub fn clear(&self) -> Result<()> {
+        if self.0.restoring.swap(true, Ordering::AcqRel) {
+            return Err(StateError::Restoring);
+        }
+        let keyspaces = &self.0.keyspaces;
+        let cleared = (|| {
+            keyspaces.meta.insert(RESTORING, [record::VERSION])?;
+            keyspaces.db.persist(fjall::PersistMode::SyncAll)?;
+            keyspaces.clear()?;
+            self.0.reload()
+        })();
+        self.0.restoring.store(false, Ordering::Release);
+        cleared
     }
 
     /// Computes what the changes would make of the present state. Changes nothing; several may be prepared side by side,
@@ -378,6 +398,9 @@ impl State {
     ) -> Result<()> {
         let view = self.0.view();
         let keyspaces = &self.0.keyspaces;
+        if self.0.restoring.load(Ordering::Acquire) {
+            return Err(StateError::Restoring);
+        }
         if prepared.prepared_on != view.root {
             return Err(StateError::Stale {
                 prepared_on: prepared.prepared_on,
@@ -408,7 +431,7 @@ impl State {
         for write in &prepared.flat {
             match &write.new {
                 Some(value) => {
-                    batch.insert(&keyspaces.flat, write.key.as_slice(), value.as_slice())
+                    batch.insert(&keyspaces.flat, write.key.as_slice(), value.as_slice());
                 }
                 None => batch.remove(&keyspaces.flat, write.key.as_slice()),
             }
@@ -416,7 +439,7 @@ impl State {
         for write in &prepared.nodes {
             match &write.new {
                 Some(value) => {
-                    batch.insert(&keyspaces.nodes, write.key.as_slice(), value.as_slice())
+                    batch.insert(&keyspaces.nodes, write.key.as_slice(), value.as_slice());
                 }
                 None => batch.remove(&keyspaces.nodes, write.key.as_slice()),
             }
@@ -568,7 +591,7 @@ fn slot_changes(
         }
         changes.push(Change {
             key: *slot,
-            value: new.as_deref().map(|value| alloy_rlp::encode(value)),
+            value: new.as_deref().map(alloy_rlp::encode),
         });
         flat.push(FlatWrite {
             table: Table::Slot,

@@ -93,3 +93,70 @@ pub(crate) fn changes() -> impl Strategy<Value = StateChanges> {
         changes
     })
 }
+
+/// Small, seeded, the same everywhere (splitmix64).
+pub(crate) struct Seeded(pub(crate) u64);
+
+impl Seeded {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// The block that every run with this seed has at this height: new slots, changed and deleted ones, accounts that come
+/// and go.
+pub(crate) fn block(seed: u64, height: u64) -> StateChanges {
+    let mut random = Seeded(seed ^ height.wrapping_mul(0x5851_f42d_4c95_7f2d));
+    let mut changes = StateChanges::default();
+    for contract in 0u8..3 {
+        let account = Account {
+            nonce: height,
+            ..Account::default()
+        };
+        changes.accounts.insert(address(contract), Some(account));
+        let slots = changes.storage.entry(address(contract)).or_default();
+        for _ in 0..random.below(60) {
+            let value = if random.below(4) == 0 {
+                0
+            } else {
+                random.next()
+            };
+            slots.insert(U256::from(random.below(500)), U256::from(value));
+        }
+    }
+    for _ in 0..random.below(20) {
+        let account = Account {
+            balance: U256::from(random.next()),
+            ..Account::default()
+        };
+        let there = random.below(3) > 0;
+        changes.accounts.insert(
+            address(u8::try_from(10 + random.below(200)).expect("small")),
+            there.then_some(account),
+        );
+    }
+    changes
+}
+
+/// From `LUCID_TEST_SEED`, or new; printed so that a failure can be repeated.
+pub(crate) fn seed() -> u64 {
+    let seed = match std::env::var("LUCID_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("a number"),
+        Err(_) => {
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .expect("after 1970");
+            u64::from(now.subsec_nanos())
+        }
+    };
+    println!("LUCID_TEST_SEED={seed} repeats this run");
+    seed
+}

@@ -45,7 +45,7 @@ fn check(root: B256, proof: &AccountProof) {
     }
 }
 
-fn compare(historic: &Historic, model: &MemoryState) {
+pub(crate) fn compare(historic: &Historic, model: &MemoryState) {
     let root = model.root();
     assert_eq!(historic.root(), root);
     let slots: Vec<_> = (0..12).map(|slot| U256::from(slot * 4)).collect();
@@ -91,7 +91,7 @@ proptest! {
         }
         let head = state.height().expect("a height");
         // Once with warm caches, once after a restart.
-        for state in [state.clone(), open(&db, history)] {
+        for state in [state, open(&db, history)] {
             prop_assert_eq!(state.root(), model.root());
             prop_assert_eq!(state.oldest(), Some(head.saturating_sub(history)));
             for (height, model) in (0u64..).zip(&models) {
