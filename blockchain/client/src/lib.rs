@@ -1,1 +1,21 @@
-//! Chain RPC client.
+//! What programs need to use a chain node: its methods, a wallet, and the calls of governance.
+//!
+//! ```text
+//!  Wallet ──sign──▶ Client::send ──HTTP──▶ node
+//!                   Client::status, block, receipt, …
+//! ```
+//!
+//! Start reading at [`Client`]. [`wire`] is how the `lucid_` methods' answers look; the node uses the same types. Plain HTTP only:
+//! nodes are asked over loopback, a private network or an onion service, which brings its own encryption.
+
+mod client;
+mod error;
+mod governance;
+mod wallet;
+pub mod wire;
+
+pub use alloy_rpc_types_eth::{Transaction, TransactionReceipt};
+pub use client::{Client, Fees, Order};
+pub use error::ClientError;
+pub use governance::{Action, Proposal, ProposalState, Support, calls, contracts};
+pub use wallet::{Wallet, WalletError};
