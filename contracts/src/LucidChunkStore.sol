@@ -141,14 +141,10 @@ contract LucidChunkStore {
         return params.get("maxChunkSize");
     }
 
-    function _commit(
-        bytes32 sessionId,
-        uint64 index,
-        bytes32 chunkHash,
-        uint32 size,
-        uint256 max,
-        uint256 sizes
-    ) private returns (uint256) {
+    function _commit(bytes32 sessionId, uint64 index, bytes32 chunkHash, uint32 size, uint256 max, uint256 sizes)
+        private
+        returns (uint256)
+    {
         if (chunkHash == 0) revert ZeroHash(sessionId, index);
         if (size == 0 || size > max) revert ChunkSize(sessionId, index, size, max);
         if (_hashes[sessionId][index] != 0) revert ChunkExists(sessionId, index);

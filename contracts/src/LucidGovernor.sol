@@ -60,7 +60,13 @@ contract LucidGovernor {
     mapping(address proposer => uint256 id) private _latest;
 
     event ProposalCreated(
-        uint256 indexed id, address indexed proposer, uint8 action, bytes data, uint64 endSlot, uint32 eligible, string description
+        uint256 indexed id,
+        address indexed proposer,
+        uint8 action,
+        bytes data,
+        uint64 endSlot,
+        uint32 eligible,
+        string description
     );
     event VoteCast(uint256 indexed id, address indexed voter, uint8 support);
     event ProposalQueued(uint256 indexed id, uint64 eta);
@@ -174,7 +180,9 @@ contract LucidGovernor {
         if (slot < proposal.endSlot) return State.Active;
         if (proposal.eta != 0) return slot > proposal.eta + GRACE_SLOTS ? State.Expired : State.Queued;
         uint256 turnout = uint256(proposal.votesFor) + proposal.votesAgainst + proposal.votesAbstain;
-        if (turnout * 2 < proposal.eligibleAtStart || proposal.votesFor <= proposal.votesAgainst) return State.Defeated;
+        if (turnout * 2 < proposal.eligibleAtStart || proposal.votesFor <= proposal.votesAgainst) {
+            return State.Defeated;
+        }
         return State.Succeeded;
     }
 

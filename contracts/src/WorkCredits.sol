@@ -90,6 +90,8 @@ contract WorkCredits is IWorkCredits, EIP712 {
         uint16 admitted;
         // The slot before the open one was sealed too, and not passed over while the chain stood still.
         bool follows;
+        // How many nodes might vote when the last slot was sealed.
+        uint16 eligible;
     }
 
     /// @dev One storage slot: wei here that are not the reserve.
@@ -114,6 +116,8 @@ contract WorkCredits is IWorkCredits, EIP712 {
     uint256 public constant MAX_NODES = 1_024;
     /// @notice Most credit of one relay or storage proof: the count of one slot stays far inside its bits.
     uint64 public constant MAX_PROOF_CREDIT = 1 << 20;
+    /// @notice Most bytes of evidence in a proof.
+    uint256 public constant MAX_EVIDENCE = 16 << 10;
     /// @notice Who may vote (requirement C3): up for 80 % of the window, and 1 LUCID earned.
     uint16 public constant ELIGIBLE_UPTIME_BPS = 8_000;
     uint256 public constant ELIGIBLE_EARNED = 1 ether;
@@ -208,6 +212,7 @@ contract WorkCredits is IWorkCredits, EIP712 {
     error SlotNotOpen(uint64 slot, uint64 open);
     error ProofExists(address node, uint8 kind, uint64 slot);
     error NotProven(address node, uint8 kind, uint64 slot);
+    error EvidenceTooLarge(uint256 length, uint256 max);
     error BadSignature(address node);
     error NothingToClaim(address node);
     error TransferFailed(address to, uint256 amount);
@@ -343,6 +348,7 @@ contract WorkCredits is IWorkCredits, EIP712 {
         address[] memory next = _arrange(nextOrder, set);
         _order = order;
         _next = next;
+        _clock.eligible = _countEligible();
         emit LeaderSchedule(slot, winner, reason, next);
     }
 
@@ -445,10 +451,10 @@ contract WorkCredits is IWorkCredits, EIP712 {
             if (proof.slot > slot || proof.slot < oldest || proof.slot < _stakes[proof.node].joinedSlot) {
                 revert SlotNotOpen(proof.slot, slot);
             }
-            if (
-                proof.node != msg.sender
-                    && ECDSA.recoverCalldata(digest(proof), proof.signature) != proof.node
-            ) revert BadSignature(proof.node);
+            if (proof.evidence.length > MAX_EVIDENCE) revert EvidenceTooLarge(proof.evidence.length, MAX_EVIDENCE);
+            if (proof.node != msg.sender && ECDSA.recoverCalldata(digest(proof), proof.signature) != proof.node) {
+                revert BadSignature(proof.node);
+            }
             _open(live, slot);
             if (proof.kind == UPTIME) {
                 uint8 bit = proof.slot == slot ? 1 : 2;
@@ -582,16 +588,14 @@ contract WorkCredits is IWorkCredits, EIP712 {
 
     /// @notice Whether a node may propose and vote (requirement C3).
     function eligible(address node) public view returns (bool) {
-        // The cheap ones first: it is what keeps the count over all nodes bounded.
+        // The cheap ones first: the seal asks it of every node.
         return isNode(node) && _accounts[node].earned >= ELIGIBLE_EARNED && uptimeBps(node) >= ELIGIBLE_UPTIME_BPS;
     }
 
-    /// @notice How many nodes may.
-    function eligibleCount() external view returns (uint256 count) {
-        uint256 length = _nodes.length;
-        for (uint256 i = 0; i < length; ++i) {
-            if (eligible(_nodes[i])) ++count;
-        }
+    /// @notice How many nodes might when the last slot was sealed. Counted then, so that asking costs the same however many
+    /// nodes there are: a proposal has to fit in the smallest block.
+    function eligibleCount() external view returns (uint256) {
+        return _clock.eligible;
     }
 
     /// @notice Whether a node is registered and not jailed.
@@ -868,7 +872,8 @@ contract WorkCredits is IWorkCredits, EIP712 {
         if (hour - from >= WINDOW_HOURS) return Work(uint32(hour), 0, 0, 0, 0, 0);
         work.hour = uint32(hour);
         // Most nodes that have nothing are spared the walk.
-        if (work.relay == 0 && work.storageWork == 0 && work.validation == 0 && work.uptime == 0 && work.timeouts == 0) {
+        if (work.relay == 0 && work.storageWork == 0 && work.validation == 0 && work.uptime == 0 && work.timeouts == 0)
+        {
             return work;
         }
         for (uint256 i = from + 1; i <= hour; ++i) {
@@ -879,6 +884,13 @@ contract WorkCredits is IWorkCredits, EIP712 {
             work.validation -= old.validation;
             work.uptime -= old.uptime;
             work.timeouts -= old.timeouts;
+        }
+    }
+
+    function _countEligible() private view returns (uint16 count) {
+        uint256 length = _nodes.length;
+        for (uint256 i = 0; i < length; ++i) {
+            if (eligible(_nodes[i])) ++count;
         }
     }
 

@@ -1,0 +1,102 @@
+//! The genesis contracts: where they are, what can be called, and their code.
+
+use alloy_primitives::{Bytes, hex};
+use serde_json::Value;
+
+use crate::ExecutionError;
+
+/// Addresses of the genesis contracts, part of the format, and of the caller that only the chain itself can be.
+pub mod address {
+    use alloy_primitives::{Address, address};
+
+    /// C1.
+    pub const LUCID_ANCHORS: Address = address!("00000000000000000000000000000000004c0001");
+    /// C2.
+    pub const LUCID_CHUNK_STORE: Address = address!("00000000000000000000000000000000004c0002");
+    /// C3.
+    pub const LUCID_GOVERNOR: Address = address!("00000000000000000000000000000000004c0003");
+    /// C3.
+    pub const TIMELOCK: Address = address!("00000000000000000000000000000000004c0004");
+    /// C4.
+    pub const PARAM_REGISTRY: Address = address!("00000000000000000000000000000000004c0005");
+    /// C5.
+    pub const SIGNER_REGISTRY: Address = address!("00000000000000000000000000000000004c0006");
+    /// C6, C7.
+    pub const WORK_CREDITS: Address = address!("00000000000000000000000000000000004c0007");
+    /// The coin as a token.
+    pub const LUCID: Address = address!("00000000000000000000000000000000004c0008");
+    /// Who the chain's own calls come from (as in EIP-4788).
+    pub const SYSTEM: Address = address!("fffffffffffffffffffffffffffffffffffffffe");
+}
+
+/// What is called from Rust, typed. A test holds it against the artifacts.
+#[allow(missing_docs, clippy::too_many_arguments, reason = "generated from the Solidity; NatSpec is in contracts/src")]
+pub mod interfaces {
+    alloy_sol_types::sol! {
+        #[derive(Debug, PartialEq, Eq)]
+        struct Validator { address node; bytes32 consensusKey; bytes32 vrfKey; }
+        #[derive(Debug, PartialEq, Eq)]
+        struct Entity {
+            address node; bool validator; bool jailed;
+            uint64 relay; uint64 storageWork; uint64 validation; uint64 uptime; uint64 timeouts;
+            uint64 lastLedSlot; uint64 joinedSlot;
+        }
+
+        interface WorkCredits {
+            function onBlock(uint64 height, uint64 slot, address proposer, address[] calldata signers, address[] calldata missed) external;
+            function onEvidence(address node, uint8 kind, uint64 height) external;
+            function onSeal(uint64 slot, uint64 nextSlot, address winner, uint8 reason, address[] calldata nextOrder) external;
+            function validators() external view returns (Validator[] memory);
+            function tally() external view returns (Entity[] memory);
+            function currentOrder() external view returns (uint64 slot, address[] memory order);
+            function nextOrder() external view returns (uint64 slot, address[] memory order);
+            function credits(address node) external view returns (uint64[4] memory);
+            function uptimeBps(address node) external view returns (uint16);
+            function earned(address node) external view returns (uint256);
+            function eligible(address node) external view returns (bool);
+        }
+
+        interface ParamRegistry {
+            function get(bytes32 key) external view returns (uint256);
+            function list() external view returns (bytes32[] memory keys, uint256[] memory values, uint256[] memory mins, uint256[] memory maxs);
+        }
+    }
+}
+
+/// One compiled contract. The artifacts are built by `contracts/build` and checked in, so that cargo needs no Node.js.
+struct Artifact {
+    name: &'static str,
+    json: &'static str,
+}
+
+const fn artifact(name: &'static str, json: &'static str) -> Artifact {
+    Artifact { name, json }
+}
+
+const ARTIFACTS: [Artifact; 8] = [
+    artifact("LucidAnchors", include_str!("../../../contracts/artifacts/LucidAnchors.json")),
+    artifact("LucidChunkStore", include_str!("../../../contracts/artifacts/LucidChunkStore.json")),
+    artifact("LucidGovernor", include_str!("../../../contracts/artifacts/LucidGovernor.json")),
+    artifact("Timelock", include_str!("../../../contracts/artifacts/Timelock.json")),
+    artifact("ParamRegistry", include_str!("../../../contracts/artifacts/ParamRegistry.json")),
+    artifact("SignerRegistry", include_str!("../../../contracts/artifacts/SignerRegistry.json")),
+    artifact("WorkCredits", include_str!("../../../contracts/artifacts/WorkCredits.json")),
+    artifact("LUCID", include_str!("../../../contracts/artifacts/LUCID.json")),
+];
+
+/// Creation code of every genesis contract, in the order of their addresses.
+pub(crate) fn creation_codes() -> Result<Vec<(&'static str, Bytes)>, ExecutionError> {
+    ARTIFACTS
+        .iter()
+        .map(|artifact| {
+            let fault = |reason: String| ExecutionError::Artifact {
+                name: artifact.name,
+                reason,
+            };
+            let json: Value = serde_json::from_str(artifact.json).map_err(|error| fault(error.to_string()))?;
+            let code = json["bytecode"].as_str().ok_or_else(|| fault("it has no bytecode".into()))?;
+            let code = hex::decode(code).map_err(|error| fault(error.to_string()))?;
+            Ok((artifact.name, code.into()))
+        })
+        .collect()
+}
