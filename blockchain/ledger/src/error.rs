@@ -1,0 +1,121 @@
+use std::io;
+use std::path::PathBuf;
+
+use alloy_primitives::B256;
+use lucid_chain_types::{DecodeError, Height};
+
+/// Why the ledger cannot answer or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database failed. What was committed is safe; the node has to stop, since a failed write must not be tried again.
+    #[error("the database in {path}: {source}")]
+    Database {
+        /// Its folder.
+        path: PathBuf,
+        /// What it said.
+        source: fjall::Error,
+    },
+    /// A file.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database is of another chain.
+    #[error(
+        "the database in {path} is of the chain {found}, the genesis file is of {expected}; give each chain a folder of its own"
+    )]
+    OtherChain {
+        /// Its folder.
+        path: PathBuf,
+        /// The genesis hash it was made with.
+        found: B256,
+        /// The genesis file's.
+        expected: B256,
+    },
+    /// The database was written by another version.
+    #[error("the database in {path} has version {found}, this program reads {expected}")]
+    Version {
+        /// Its folder.
+        path: PathBuf,
+        /// Its version.
+        found: u8,
+        /// What is known here.
+        expected: u8,
+    },
+    /// Something stored does not read back.
+    #[error("{what} in the database is damaged: {reason}; restore a backup, or wipe the data folder and sync again")]
+    Damaged {
+        /// What.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// The state.
+    #[error(transparent)]
+    State(#[from] lucid_state::StateError),
+    /// The execution of genesis, or of a read.
+    #[error(transparent)]
+    Execution(#[from] lucid_execution::ExecutionError),
+    /// A block does not follow the head.
+    #[error("block {found} does not follow the head {head}")]
+    NotNext {
+        /// Its height.
+        found: Height,
+        /// The head's.
+        head: Height,
+    },
+    /// The genesis file names another state than its contracts make.
+    #[error("the genesis file says the state root {said}, its accounts and contracts make {made}; was it edited by hand?")]
+    GenesisRoot {
+        /// In the file.
+        said: B256,
+        /// Computed.
+        made: B256,
+    },
+    /// A backup.
+    #[error("the backup {path}: {reason}")]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A proof cannot be made.
+    #[error("no proof for height {height}: {reason}")]
+    Proof {
+        /// The height.
+        height: Height,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl LedgerError {
+    pub(crate) fn damaged(what: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Damaged {
+            what: what.into(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn decode(what: impl Into<String>, error: &DecodeError) -> Self {
+        Self::damaged(what, error)
+    }
+}
+
+/// Why a transaction is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// It can never be in a block here.
+    #[error(transparent)]
+    Invalid(#[from] lucid_execution::TransactionError),
+    /// The mempool refuses it.
+    #[error(transparent)]
+    Refused(#[from] lucid_mempool::Refused),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}

@@ -1,0 +1,359 @@
+//! The ledger: what is final, and the one way to add to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use alloy_primitives::B256;
+use lucid_chain_types::{
+    Block, BlockId, Certificate, Genesis, Header, Height, MAX_BLOCK_BYTES, NodeId, Slot, ValidatorSet,
+};
+use lucid_execution::{Built, Chain, Executed, ExecutionError, Parent, Proposal, Receipt, View, genesis_changes};
+use lucid_poot::LeaderRecord;
+use lucid_state::{Historic, State, StateOptions};
+use tokio::sync::watch;
+
+use crate::LedgerError;
+use crate::store::{Place, Store, Undecided};
+
+/// How a ledger is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerOptions {
+    /// Heights whose state can still be read and proven.
+    pub history: u64,
+    /// Bytes of the database's cache.
+    pub cache: u64,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        Self {
+            history: 256,
+            cache: 32 << 20,
+        }
+    }
+}
+
+/// Where the chain is.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The last final block; 0 before the first.
+    pub height: Height,
+    /// Its id; the genesis hash before the first block.
+    pub id: BlockId,
+    /// Its header.
+    pub header: Option<Header>,
+    /// Who votes on the next block.
+    pub validators: ValidatorSet,
+    /// Who leads its rounds.
+    pub order: Vec<NodeId>,
+}
+
+/// One node's ledger. Cheap to clone; its calls block for microseconds, but for those that execute.
+#[derive(Clone)]
+pub struct Ledger(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    chain: Chain,
+    store: Store,
+    state: State,
+    head: RwLock<Head>,
+    watch: watch::Sender<Height>,
+}
+
+impl Ledger {
+    /// Opens the ledger in a folder, and makes it from genesis where there is none.
+    pub fn open(folder: &Path, genesis: Genesis, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let chain = Chain::new(genesis);
+        let store = Store::open(folder, options.cache, chain.genesis_hash())?;
+        let state = State::open(&store.db, StateOptions {
+            history: options.history,
+            ..StateOptions::default()
+        })?;
+        let height = store.head()?;
+        match state.height() {
+            None => begin(&chain, &store, &state)?,
+            Some(found) if found == height.0 => {}
+            // INVARIANT: one batch moves both, so this is a damaged disk and not a crash.
+            Some(found) => {
+                return Err(LedgerError::damaged(
+                    "the database",
+                    format!("the state is of height {found}, the blocks end at {height}"),
+                ));
+            }
+        }
+        let header = match height {
+            Height::GENESIS => None,
+            height => Some(store.header(height)?.ok_or_else(|| {
+                LedgerError::damaged(format!("block {height}"), "its header is not there")
+            })?),
+        };
+        if let Some(header) = &header
+            && header.state_root != state.root()
+        {
+            return Err(LedgerError::damaged(
+                "the state",
+                format!("its root is {}, block {height} says {}", state.root(), header.state_root),
+            ));
+        }
+        let (validators, order) = chain.leadership(&state.latest()?)?;
+        let head = Head {
+            height,
+            id: header.as_ref().map_or(BlockId(chain.genesis_hash()), Header::id),
+            header,
+            validators,
+            order,
+        };
+        Ok(Self(Arc::new(Inner {
+            path: folder.to_owned(),
+            chain,
+            store,
+            state,
+            head: RwLock::new(head),
+            watch: watch::channel(height).0,
+        })))
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// What the chain started from.
+    pub fn genesis(&self) -> &Genesis {
+        self.0.chain.genesis()
+    }
+
+    /// The chain's name in every signature.
+    pub fn genesis_hash(&self) -> B256 {
+        self.0.chain.genesis_hash()
+    }
+
+    /// The chain's rules.
+    pub fn chain(&self) -> &Chain {
+        &self.0.chain
+    }
+
+    /// Where the chain is.
+    pub fn head(&self) -> Head {
+        self.0.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Follows the head.
+    pub fn watch(&self) -> watch::Receiver<Height> {
+        self.0.watch.subscribe()
+    }
+
+    /// The first block that is here.
+    pub fn earliest(&self) -> Result<Height, LedgerError> {
+        self.0.store.earliest()
+    }
+
+    /// A header.
+    pub fn header(&self, height: Height) -> Result<Option<Header>, LedgerError> {
+        self.0.store.header(height)
+    }
+
+    /// A header by its block's id.
+    pub fn header_by_id(&self, id: BlockId) -> Result<Option<Header>, LedgerError> {
+        match self.0.store.height_of(id)? {
+            None => Ok(None),
+            Some(height) => self.header(height),
+        }
+    }
+
+    /// Number of a block.
+    pub fn height_of(&self, id: BlockId) -> Result<Option<Height>, LedgerError> {
+        self.0.store.height_of(id)
+    }
+
+    /// A block; `None` where only its header is here, or nothing.
+    pub fn block(&self, height: Height) -> Result<Option<Block>, LedgerError> {
+        let (Some(header), Some(body)) = (self.0.store.header(height)?, self.0.store.body(height)?) else {
+            return Ok(None);
+        };
+        Ok(Some(Block { header, body }))
+    }
+
+    /// A block's certificate.
+    pub fn certificate(&self, height: Height) -> Result<Option<Certificate>, LedgerError> {
+        self.0.store.certificate(height)
+    }
+
+    /// The receipts of a block's transactions; `None` where there is no such block.
+    pub fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, LedgerError> {
+        match self.0.store.header(height)? {
+            None => Ok(None),
+            Some(_) => self.0.store.receipts(height).map(Some),
+        }
+    }
+
+    /// Where a transaction is.
+    pub fn transaction_place(&self, hash: B256) -> Result<Option<Place>, LedgerError> {
+        self.0.store.place(hash)
+    }
+
+    /// A validator set by its hash.
+    pub fn validator_set(&self, hash: B256) -> Result<Option<ValidatorSet>, LedgerError> {
+        self.0.store.set(hash)
+    }
+
+    /// Heights up to `last` whose block changes the validator set.
+    pub fn set_changes(&self, last: Height) -> Result<Vec<Height>, LedgerError> {
+        self.0.store.set_changes(last)
+    }
+
+    /// Who led a slot that is over.
+    pub fn leader_record(&self, slot: Slot) -> Result<Option<LeaderRecord>, LedgerError> {
+        self.0.store.leader(slot)
+    }
+
+    /// The state at the head.
+    pub fn state(&self) -> &State {
+        &self.0.state
+    }
+
+    /// The state after a block, of the last heights.
+    pub fn state_at(&self, height: Height) -> Result<Historic, LedgerError> {
+        Ok(self.0.state.at(height.0)?)
+    }
+
+    /// Reads a state through the contracts.
+    pub fn view<'a>(&self, state: &'a Historic) -> View<'a, Historic> {
+        self.0.chain.view(state)
+    }
+
+    /// What the next block is built and checked on.
+    pub fn parent(&self) -> Result<Parent, LedgerError> {
+        let head = self.head();
+        let signers = match &head.header {
+            None => head.validators.clone(),
+            Some(header) => self.set_of(header.validators_hash)?,
+        };
+        Ok(Parent {
+            header: head.header,
+            signers,
+            validators: head.validators,
+            order: head.order,
+        })
+    }
+
+    pub(crate) fn set_of(&self, hash: B256) -> Result<ValidatorSet, LedgerError> {
+        self.0
+            .store
+            .set(hash)?
+            .ok_or_else(|| LedgerError::damaged("the validator sets", format!("{hash} is not there")))
+    }
+
+    /// Builds a block on the head.
+    pub fn build(&self, proposal: Proposal) -> Result<Built, LedgerError> {
+        Ok(self.0.chain.build(&self.parent()?, &self.0.state, proposal)?)
+    }
+
+    /// Checks a block on the head.
+    pub fn validate(&self, block: &Block) -> Result<Executed, LedgerError> {
+        Ok(self.0.chain.validate(&self.parent()?, &self.0.state, block)?)
+    }
+
+    /// Adds a block: itself, its state and its certificate in one atomic, synced write. When this returns, no crash takes it back.
+    pub fn commit(&self, block: &Block, executed: Executed, certificate: &Certificate) -> Result<(), LedgerError> {
+        let head = self.head();
+        let height = block.header.height;
+        if height != head.height.next() {
+            return Err(LedgerError::NotNext {
+                found: height,
+                head: head.height,
+            });
+        }
+        let Executed { prepared, receipts, next_validators, next_order, leader } = executed;
+        let mut batch = self.0.store.batch();
+        self.0.state.commit(height.0, &prepared, &mut batch)?;
+        self.0
+            .store
+            .add_block(&mut batch, block, &receipts, certificate, leader.as_ref(), &next_validators)?;
+        self.0.store.write(batch)?;
+        self.0.state.committed(height.0, &prepared)?;
+        *self.0.head.write().unwrap_or_else(PoisonError::into_inner) = Head {
+            height,
+            id: block.id(),
+            header: Some(block.header.clone()),
+            validators: next_validators,
+            order: next_order,
+        };
+        self.0.watch.send_replace(height);
+        Ok(())
+    }
+
+    /// Takes a certificate of the head with more signatures than the one that is here: late voters get their credit for it.
+    pub fn extend_certificate(&self, certificate: &Certificate) -> Result<(), LedgerError> {
+        let head = self.head();
+        let Some(header) = head.header else { return Ok(()) };
+        if certificate.height != head.height || certificate.block != head.id {
+            return Ok(());
+        }
+        let has = self.certificate(head.height)?.map_or(0, |kept| kept.signatures.len());
+        let signers = self.set_of(header.validators_hash)?;
+        // The engine checked it; checking again keeps a bad one from ever reaching a proof.
+        if certificate.signatures.len() <= has || certificate.verify(self.genesis_hash(), &signers).is_err() {
+            return Ok(());
+        }
+        self.0.store.replace_certificate(certificate)
+    }
+
+    /// Puts a proposed block on disk, before this node votes for it.
+    pub fn put_undecided(&self, height: Height, undecided: &Undecided) -> Result<(), LedgerError> {
+        self.0.store.put_undecided(height, undecided)
+    }
+
+    /// The blocks proposed at a height.
+    pub fn undecided(&self, height: Height) -> Result<Vec<Undecided>, LedgerError> {
+        self.0.store.undecided(height)
+    }
+
+    /// Executes a decided block again that is on disk only, as after a crash between decision and commit.
+    pub fn replay_undecided(&self, certificate: &Certificate) -> Result<(Block, Executed), LedgerError> {
+        let missing = || LedgerError::damaged(format!("the decided block {}", certificate.height), "it is not on disk");
+        let stored = self.undecided(certificate.height)?;
+        let stored = stored.into_iter().find(|it| it.block == certificate.block).ok_or_else(missing)?;
+        let block = Block::decode(&stored.bytes)
+            .map_err(|error| LedgerError::decode(format!("the decided block {}", certificate.height), &error))?;
+        debug_assert!(stored.bytes.len() <= MAX_BLOCK_BYTES);
+        let executed = self.validate(&block)?;
+        Ok((block, executed))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+/// Writes the genesis state.
+fn begin(chain: &Chain, store: &Store, state: &State) -> Result<(), LedgerError> {
+    let genesis = chain.genesis();
+    let prepared = state.prepare(&genesis_changes(genesis)?)?;
+    if prepared.root() != genesis.state_root {
+        return Err(LedgerError::GenesisRoot {
+            said: genesis.state_root,
+            made: prepared.root(),
+        });
+    }
+    let set = genesis
+        .validator_set()
+        .map_err(|error| LedgerError::damaged("the genesis file", error))?;
+    let mut batch = store.batch();
+    state.commit(0, &prepared, &mut batch)?;
+    store.add_set(&mut batch, &set)?;
+    store.write(batch)?;
+    state.committed(0, &prepared)?;
+    Ok(())
+}
+
+impl LedgerError {
+    /// The block's fault in words, or this node's own error back.
+    pub fn into_invalid(self) -> Result<lucid_execution::BlockError, Self> {
+        match self {
+            Self::Execution(ExecutionError::Block(error)) => Ok(error),
+            own => Err(own),
+        }
+    }
+}

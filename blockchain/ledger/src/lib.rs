@@ -1,0 +1,26 @@
+//! One node's blocks, state and waiting transactions, in one database.
+//!
+//! ```text
+//!             ┌───────────── one fjall database, one atomic batch a block ─────────────┐
+//!  commit ───▶│ headers · bodies · certificates · receipts · indexes · validator sets  │───▶ RPC, sync, proofs
+//!             │ state (lucid-state)                                                    │
+//!             │ undecided blocks: on disk before this node votes for them              │
+//!             └────────────────────────────────────────────────────────────────────────┘
+//!  submit ───▶ Pool: checked against the state at the head ───▶ proposals
+//! ```
+//!
+//! What is there after a crash is a whole number of blocks: a block, its state and its certificate are written by one batch
+//! that is synced before the head moves (requirement L11). Start reading at [`Ledger::commit`].
+
+
+mod error;
+mod ledger;
+mod pool;
+mod prove;
+mod store;
+
+
+pub use error::{LedgerError, SubmitError};
+pub use ledger::{Head, Ledger, LedgerOptions};
+pub use pool::{Arrival, Pool, PoolStatus};
+pub use store::{Place, Undecided};
