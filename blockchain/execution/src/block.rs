@@ -11,15 +11,18 @@ use std::sync::Arc;
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, TxKind, U256};
 use lucid_chain_types::{
-    Block, BlockId, Body, Certificate, Evidence, Genesis, Header, Height, MAX_BLOCK_TRANSACTIONS, MAX_EVIDENCE,
-    NodeId, Slot, VRF_PROOF_BYTES, Validator, ValidatorSet, evidence_hash, last_commit_hash, open_slot_after, seals,
-    slot_of, transactions_root, vrf_input,
+    Block, BlockId, Body, Certificate, Domain, Evidence, Genesis, Header, Height, MAX_BLOCK_BYTES,
+    MAX_BLOCK_TRANSACTIONS, MAX_EVIDENCE, NodeId, Slot, VRF_PROOF_BYTES, Validator, ValidatorSet,
+    evidence_hash, last_commit_hash, merkle_root, open_slot_after, seals, slot_of, vrf_input,
 };
 use lucid_poot::{LeaderRecord, Standing, Work, cool_down, missed, order_after, proposer, vrf};
-use lucid_state::{Prepared, State, StateChanges, StateReader};
+use lucid_state::{Historic, Prepared, State, StateChanges, StateReader};
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, InvalidTransaction};
 use revm::context::transaction::{AccessList, AccessListItem};
+use vrf_rfc9381::ec::edwards25519::EdVrfProof;
+use vrf_rfc9381::ec::edwards25519::tai::EdVrfEdwards25519Tai;
+use vrf_rfc9381::{Proof as _, VRF as _};
 
 use crate::contracts::address::{PARAM_REGISTRY, WORK_CREDITS};
 use crate::contracts::interfaces::{Entity, ParamRegistry, WorkCredits};
@@ -113,6 +116,10 @@ struct Outcome {
     receipts: Vec<Receipt>,
     gas_used: u64,
     included: Vec<Vec<u8>>,
+    /// Of what is included.
+    hashes: Vec<B256>,
+    /// Bytes the block can still take.
+    bytes_left: usize,
     left_out: Vec<LeftOut>,
     next_validators: ValidatorSet,
     next_order: Vec<NodeId>,
@@ -139,14 +146,15 @@ enum Unfit {
     Refuse,
 }
 
-/// `PREVRANDAO` of a block, and `mixHash` in JSON-RPC: the proof's first 32 bytes hashed, so that it costs no curve arithmetic.
-/// The ranking is drawn from the verified VRF output instead.
+/// `PREVRANDAO` of a block, and `mixHash` in JSON-RPC: the VRF's output, which also draws the ranking. Not the proof's hash: a
+/// leader can make many proofs of one output, and would take the one it likes. The header is a checked one.
 pub fn prev_randao(header: &Header) -> B256 {
-    randao(&header.vrf_proof)
-}
-
-fn randao(proof: &[u8; VRF_PROOF_BYTES]) -> B256 {
-    alloy_primitives::keccak256(proof)
+    let output = EdVrfProof::decode_pi(&header.vrf_proof)
+        .and_then(|proof| proof.proof_to_hash(EdVrfEdwards25519Tai.ciphersuite()));
+    output
+        .ok()
+        .and_then(|output| output.get(..32).map(B256::from_slice))
+        .unwrap_or_default()
 }
 
 impl Chain {
@@ -169,11 +177,18 @@ impl Chain {
         self.genesis_hash
     }
 
-    /// Builds a block on `parent`, whose state is `state`. Transactions that do not fit or are not valid now are left out.
-    pub fn build(&self, parent: &Parent, state: &State, proposal: Proposal) -> Result<Built, ExecutionError> {
-        let frame = self.frame(parent, state, &proposal)?;
+    /// Builds a block on `parent`, whose state is `state`. Transactions that do not fit or are not valid now, and evidence that
+    /// proves nothing new, are left out. [`BlockError::Empty`] where nothing is left and the slot need not be sealed.
+    pub fn build(
+        &self,
+        parent: &Parent,
+        state: &State,
+        mut proposal: Proposal,
+    ) -> Result<Built, ExecutionError> {
+        let reader = self.reader(parent, state)?;
+        let frame = self.frame(parent, &reader, &mut proposal, Unfit::LeaveOut)?;
         let decoded = decode_all(&proposal.transactions, self.genesis.chain_id);
-        let outcome = self.run(parent, state, &frame, &proposal, decoded, Unfit::LeaveOut)?;
+        let outcome = self.run(parent, &reader, &frame, &proposal, decoded, Unfit::LeaveOut)?;
         let prepared = state.prepare(&outcome.changes)?;
         let body = Body {
             transactions: outcome.included,
@@ -191,7 +206,7 @@ impl Chain {
             proposer: proposal.proposer,
             parent: frame.parent,
             last_commit_hash: last_commit_hash(body.last_commit.as_ref()),
-            transactions_root: transactions_root(&body.transactions),
+            transactions_root: merkle_root(Domain::TransactionLeaf, &outcome.hashes),
             evidence_hash: evidence_hash(&body.evidence),
             state_root: prepared.root(),
             receipts_root: receipts_root(&outcome.receipts),
@@ -216,39 +231,35 @@ impl Chain {
     }
 
     /// Checks a block on `parent`, whose state is `state`: every field of the header is held against this node's own execution.
-    /// [`ExecutionError::Block`] is the block's fault, any other error this node's. The body has to be the header's, as
-    /// [`Block::decode`] makes sure.
-    pub fn validate(&self, parent: &Parent, state: &State, block: &Block) -> Result<Executed, ExecutionError> {
-        let header = &block.header;
-        let proposal = Proposal {
+    /// [`ExecutionError::Block`] is the block's fault, any other error this node's. How far ahead of the clock its time may be,
+    /// and whether its round is the one it was proposed in, is the caller's to check.
+    pub fn validate(
+        &self,
+        parent: &Parent,
+        state: &State,
+        block: &Block,
+    ) -> Result<Executed, ExecutionError> {
+        let reader = self.reader(parent, state)?;
+        let Block { header, body } = block;
+        self.check_place(parent, header)?;
+        let size: usize = body
+            .transactions
+            .iter()
+            .map(|bytes| bytes.len().saturating_add(4))
+            .sum();
+        if body.transactions.len() > MAX_BLOCK_TRANSACTIONS || size > MAX_BLOCK_BYTES {
+            return Err(BlockError::TooLarge.into());
+        }
+        let mut proposal = Proposal {
             time_ms: header.time_ms,
             round: header.round,
             proposer: header.proposer,
             vrf_proof: header.vrf_proof,
-            last_commit: block.body.last_commit.clone(),
-            evidence: block.body.evidence.clone(),
+            last_commit: body.last_commit.clone(),
+            evidence: body.evidence.clone(),
             transactions: Vec::new(),
         };
-        if header.chain_id != self.genesis.chain_id {
-            return Err(BlockError::ChainId {
-                found: header.chain_id,
-                expected: self.genesis.chain_id,
-            }
-            .into());
-        }
-        let expected = parent.header.as_ref().map_or(Height(1), |parent| parent.height.next());
-        if header.height != expected {
-            return Err(BlockError::Height { found: header.height, expected }.into());
-        }
-        let parent_id = self.parent_id(parent);
-        if header.parent != parent_id {
-            return Err(BlockError::Parent {
-                found: header.parent.0,
-                expected: parent_id.0,
-            }
-            .into());
-        }
-        let frame = self.frame(parent, state, &proposal)?;
+        let frame = self.frame(parent, &reader, &mut proposal, Unfit::Refuse)?;
         if header.slot != frame.slot {
             return Err(BlockError::Slot {
                 found: header.slot,
@@ -265,12 +276,39 @@ impl Chain {
         }
         same("gas limit", header.gas_limit, frame.gas_limit)?;
         same("base fee", header.base_fee, frame.base_fee)?;
-        same("validators hash", header.validators_hash, parent.validators.hash())?;
-        let decoded = decode_all(&block.body.transactions, self.genesis.chain_id);
-        let outcome = self.run(parent, state, &frame, &proposal, decoded, Unfit::Refuse)?;
+        same(
+            "validators hash",
+            header.validators_hash,
+            parent.validators.hash(),
+        )?;
+        same(
+            "last commit hash",
+            header.last_commit_hash,
+            last_commit_hash(body.last_commit.as_ref()),
+        )?;
+        same(
+            "evidence hash",
+            header.evidence_hash,
+            evidence_hash(&body.evidence),
+        )?;
+        let decoded = decode_all(&body.transactions, self.genesis.chain_id);
+        let outcome = self.run(parent, &reader, &frame, &proposal, decoded, Unfit::Refuse)?;
+        same(
+            "transactions root",
+            header.transactions_root,
+            merkle_root(Domain::TransactionLeaf, &outcome.hashes),
+        )?;
         same("gas used", header.gas_used, outcome.gas_used)?;
-        same("receipts root", header.receipts_root, receipts_root(&outcome.receipts))?;
-        same("next validators hash", header.next_validators_hash, outcome.next_validators.hash())?;
+        same(
+            "receipts root",
+            header.receipts_root,
+            receipts_root(&outcome.receipts),
+        )?;
+        same(
+            "next validators hash",
+            header.next_validators_hash,
+            outcome.next_validators.hash(),
+        )?;
         let prepared = state.prepare(&outcome.changes)?;
         same("state root", header.state_root, prepared.root())?;
         Ok(Executed {
@@ -283,11 +321,73 @@ impl Chain {
     }
 
     fn parent_id(&self, parent: &Parent) -> BlockId {
-        parent.header.as_ref().map_or(BlockId(self.genesis_hash), Header::id)
+        parent
+            .header
+            .as_ref()
+            .map_or(BlockId(self.genesis_hash), Header::id)
+    }
+
+    /// The state after `parent`, and that it is: what the caller hands in belongs together.
+    fn reader(&self, parent: &Parent, state: &State) -> Result<Historic, ExecutionError> {
+        let reader = state.latest()?;
+        let expected = parent
+            .header
+            .as_ref()
+            .map_or(self.genesis.state_root, |header| header.state_root);
+        if reader.root() != expected {
+            return Err(ExecutionError::OtherState {
+                found: reader.root(),
+                expected,
+            });
+        }
+        if let Some(header) = &parent.header
+            && (header.validators_hash != parent.signers.hash()
+                || header.next_validators_hash != parent.validators.hash())
+        {
+            return Err(ExecutionError::OtherValidators(header.height));
+        }
+        Ok(reader)
+    }
+
+    /// Checks that a header follows the parent on this chain.
+    fn check_place(&self, parent: &Parent, header: &Header) -> Result<(), BlockError> {
+        if header.version != Header::VERSION {
+            return Err(BlockError::Version(header.version));
+        }
+        if header.chain_id != self.genesis.chain_id {
+            return Err(BlockError::ChainId {
+                found: header.chain_id,
+                expected: self.genesis.chain_id,
+            });
+        }
+        let expected = parent
+            .header
+            .as_ref()
+            .map_or(Height(1), |parent| parent.height.next());
+        if header.height != expected {
+            return Err(BlockError::Height {
+                found: header.height,
+                expected,
+            });
+        }
+        let parent_id = self.parent_id(parent);
+        if header.parent != parent_id {
+            return Err(BlockError::Parent {
+                found: header.parent.0,
+                expected: parent_id.0,
+            });
+        }
+        Ok(())
     }
 
     /// Checks what does not need execution, and computes what the block runs in.
-    fn frame(&self, parent: &Parent, state: &State, proposal: &Proposal) -> Result<Frame, ExecutionError> {
+    fn frame(
+        &self,
+        parent: &Parent,
+        state: &Historic,
+        proposal: &mut Proposal,
+        unfit: Unfit,
+    ) -> Result<Frame, ExecutionError> {
         let genesis_time = self.genesis.time_ms;
         let header = parent.header.as_ref();
         let parent_time = header.map_or(genesis_time, |header| header.time_ms);
@@ -311,16 +411,15 @@ impl Chain {
         let parent_id = self.parent_id(parent);
         let input = vrf_input(self.genesis_hash, slot, parent_id);
         let leader = parent.validators.get(leads).ok_or(BlockError::Vrf)?;
-        let randomness = vrf::verify(leader.vrf_key, &input, &proposal.vrf_proof).ok_or(BlockError::Vrf)?;
+        let randomness =
+            vrf::verify(leader.vrf_key, &input, &proposal.vrf_proof).ok_or(BlockError::Vrf)?;
         self.check_last_commit(parent, proposal, parent_id)?;
         let height = header.map_or(Height(1), |header| header.height.next());
-        self.check_evidence(parent, proposal, height)?;
 
-        let [least_fee, least_gas, most_gas] = parameters(
-            state,
-            &self.environment(&Frame::reading(height), proposal),
-            ["minBaseFee", "blockGasMin", "blockGasMax"],
-        )?;
+        let mut machine = Machine::new(state, &self.reading(height));
+        self.sift_evidence(&mut machine, proposal, height, unfit)?;
+        let [least_fee, least_gas, most_gas] =
+            parameters(&mut machine, ["minBaseFee", "blockGasMin", "blockGasMax"])?;
         Ok(Frame {
             height,
             parent: parent_id,
@@ -332,7 +431,12 @@ impl Chain {
         })
     }
 
-    fn check_last_commit(&self, parent: &Parent, proposal: &Proposal, parent_id: BlockId) -> Result<(), BlockError> {
+    fn check_last_commit(
+        &self,
+        parent: &Parent,
+        proposal: &Proposal,
+        parent_id: BlockId,
+    ) -> Result<(), BlockError> {
         match (&parent.header, &proposal.last_commit) {
             (None, None) => Ok(()),
             (Some(header), Some(certificate)) => {
@@ -345,25 +449,70 @@ impl Chain {
         }
     }
 
-    fn check_evidence(&self, parent: &Parent, proposal: &Proposal, height: Height) -> Result<(), BlockError> {
-        let mut accused = Vec::new();
-        if proposal.evidence.len() > MAX_EVIDENCE {
-            return Err(BlockError::EvidencePlace(NodeId::default()));
-        }
-        for evidence in &proposal.evidence {
-            let node = evidence.offender();
-            let age = height.0.saturating_sub(evidence.height().0);
-            if evidence.height() > height || age > MAX_EVIDENCE_AGE || accused.contains(&node) {
-                return Err(BlockError::EvidencePlace(node));
+    /// Keeps of the evidence what this block may have: once a node, recent, of a node that can still lose something.
+    fn sift_evidence<R: StateReader>(
+        &self,
+        machine: &mut Machine<'_, R>,
+        proposal: &mut Proposal,
+        height: Height,
+        unfit: Unfit,
+    ) -> Result<(), ExecutionError> {
+        let mut kept: Vec<Evidence> = Vec::new();
+        for evidence in std::mem::take(&mut proposal.evidence) {
+            match self.evidence_fault(machine, &evidence, &kept, height)? {
+                None => kept.push(evidence),
+                Some(_) if unfit == Unfit::LeaveOut => {}
+                Some(fault) => return Err(fault.into()),
             }
-            accused.push(node);
-            // Keys never change hands (WorkCredits), so the offender's key is that of either set it is still in.
-            let against = |set: &ValidatorSet| evidence.verify(self.genesis_hash, set);
-            against(&parent.validators)
-                .or_else(|error| against(&parent.signers).map_err(|_| error))
-                .map_err(|source| BlockError::Evidence { node, source })?;
         }
+        proposal.evidence = kept;
         Ok(())
+    }
+
+    fn evidence_fault<R: StateReader>(
+        &self,
+        machine: &mut Machine<'_, R>,
+        evidence: &Evidence,
+        before: &[Evidence],
+        height: Height,
+    ) -> Result<Option<BlockError>, ExecutionError> {
+        let node = evidence.offender();
+        let age = height.0.checked_sub(evidence.height().0);
+        if age.is_none_or(|age| age > MAX_EVIDENCE_AGE) {
+            return Ok(Some(BlockError::EvidenceAge {
+                node,
+                height: evidence.height(),
+            }));
+        }
+        if before.len() >= MAX_EVIDENCE {
+            return Ok(Some(BlockError::TooMuchEvidence));
+        }
+        // One is enough: the second of a block would slash nothing.
+        let twice = before.iter().any(|other| other.offender() == node);
+        let is_node = WorkCredits::isNodeCall { node: node.0 };
+        if twice || !machine.view("WorkCredits.isNode", WORK_CREDITS, &is_node)? {
+            return Ok(Some(BlockError::EvidenceSettled(node)));
+        }
+        // Not against the set of that height, which a node that started from a snapshot may not have: a key is one node's for
+        // good (WorkCredits), and whoever signs twice with it is caught wherever it stands now.
+        let keys = machine.view(
+            "WorkCredits.keysOf",
+            WORK_CREDITS,
+            &WorkCredits::keysOfCall { node: node.0 },
+        )?;
+        let offender = Validator {
+            node,
+            consensus_key: keys.consensusKey,
+            vrf_key: keys.vrfKey,
+        };
+        let set = ValidatorSet::new(vec![offender]).map_err(|error| ExecutionError::System {
+            what: "WorkCredits.keysOf",
+            reason: error.to_string(),
+        })?;
+        let proven = evidence.verify(self.genesis_hash, &set);
+        Ok(proven
+            .err()
+            .map(|source| BlockError::Evidence { node, source }))
     }
 
     fn environment(&self, frame: &Frame, proposal: &Proposal) -> Environment {
@@ -374,75 +523,125 @@ impl Chain {
             gas_limit: frame.gas_limit,
             base_fee: frame.base_fee,
             beneficiary: proposal.proposer.0,
-            randomness: randao(&proposal.vrf_proof),
+            randomness: frame.randomness,
         }
     }
 
+    /// The one code path of building and checking. A system call that fails is the block's fault: it can be in no chain.
     fn run(
         &self,
         parent: &Parent,
-        state: &State,
+        state: &Historic,
         frame: &Frame,
         proposal: &Proposal,
-        transactions: Vec<Result<Transaction, TransactionError>>,
+        transactions: Vec<Result<Transaction, (B256, TransactionError)>>,
+        unfit: Unfit,
+    ) -> Result<Outcome, ExecutionError> {
+        self.steps(parent, state, frame, proposal, transactions, unfit)
+            .map_err(|error| match error {
+                ExecutionError::System { what, reason } => {
+                    BlockError::System { what, reason }.into()
+                }
+                other => other,
+            })
+    }
+
+    fn steps(
+        &self,
+        parent: &Parent,
+        state: &Historic,
+        frame: &Frame,
+        proposal: &Proposal,
+        transactions: Vec<Result<Transaction, (B256, TransactionError)>>,
         unfit: Unfit,
     ) -> Result<Outcome, ExecutionError> {
         let mut machine = Machine::new(state, &self.environment(frame, proposal));
-        let signers = proposal.last_commit.iter().flat_map(|certificate| certificate.signers.signers());
-        let signers = signers.filter_map(|index| parent.signers.list().get(index)).map(|validator| validator.node.0);
+        let signers = proposal
+            .last_commit
+            .iter()
+            .flat_map(|certificate| certificate.signers.signers());
+        let signers = signers
+            .filter_map(|index| parent.signers.list().get(index))
+            .map(|validator| validator.node.0);
         let late = missed(&parent.order, proposal.round);
-        machine.system("WorkCredits.onBlock", WORK_CREDITS, &WorkCredits::onBlockCall {
-            height: frame.height.0,
-            slot: frame.slot.0,
-            proposer: proposal.proposer.0,
-            signers: signers.collect(),
-            missed: late.iter().map(|node| node.0).collect(),
-        })?;
+        machine.system(
+            "WorkCredits.onBlock",
+            WORK_CREDITS,
+            &WorkCredits::onBlockCall {
+                height: frame.height.0,
+                slot: frame.slot.0,
+                proposer: proposal.proposer.0,
+                signers: signers.collect(),
+                missed: late.iter().map(|node| node.0).collect(),
+            },
+        )?;
         for evidence in &proposal.evidence {
-            machine.system("WorkCredits.onEvidence", WORK_CREDITS, &WorkCredits::onEvidenceCall {
-                node: evidence.offender().0,
-                kind: evidence.kind(),
-                height: evidence.height().0,
-            })?;
+            machine.system(
+                "WorkCredits.onEvidence",
+                WORK_CREDITS,
+                &WorkCredits::onEvidenceCall {
+                    node: evidence.offender().0,
+                    kind: evidence.kind(),
+                    height: evidence.height().0,
+                },
+            )?;
         }
         let mut outcome = Outcome {
             changes: StateChanges::default(),
             receipts: Vec::new(),
             gas_used: 0,
             included: Vec::new(),
+            hashes: Vec::new(),
+            bytes_left: MAX_BLOCK_BYTES.saturating_sub(bytes_without_transactions(proposal)),
             left_out: Vec::new(),
             next_validators: parent.validators.clone(),
             next_order: parent.order.clone(),
             leader: None,
         };
         for (index, transaction) in transactions.into_iter().enumerate() {
-            let invalid = |source| BlockError::Transaction { index, source };
-            let transaction = match transaction {
-                Ok(transaction) => transaction,
-                // Whoever builds has them from the mempool, which decoded them.
-                Err(_) if unfit == Unfit::LeaveOut => continue,
-                Err(source) => return Err(invalid(source).into()),
+            let included = match transaction {
+                Ok(transaction) => include(&mut machine, frame, &transaction, &mut outcome)?,
+                Err((hash, reason)) => Some(LeftOut {
+                    hash,
+                    reason: Some(reason),
+                }),
             };
-            match include(&mut machine, frame, &transaction, &mut outcome)? {
+            match included {
                 None => {}
                 Some(left_out) if unfit == Unfit::LeaveOut => outcome.left_out.push(left_out),
-                Some(LeftOut { reason: Some(source), .. }) => return Err(invalid(source).into()),
-                Some(_) => return Err(BlockError::Gas { limit: frame.gas_limit }.into()),
+                Some(LeftOut {
+                    reason: Some(source),
+                    ..
+                }) => return Err(BlockError::Transaction { index, source }.into()),
+                Some(_) => {
+                    return Err(BlockError::NoRoom {
+                        index,
+                        gas_limit: frame.gas_limit,
+                    }
+                    .into());
+                }
             }
+        }
+        if outcome.included.is_empty() && proposal.evidence.is_empty() && !frame.seal {
+            return Err(BlockError::Empty.into());
         }
         if frame.seal {
             outcome.leader = self.seal(&mut machine, frame, proposal)?;
-            let validators = machine.view("WorkCredits.validators", WORK_CREDITS, &WorkCredits::validatorsCall {})?;
+            let validators = machine.view(
+                "WorkCredits.validators",
+                WORK_CREDITS,
+                &WorkCredits::validatorsCall {},
+            )?;
             outcome.next_validators = validator_set(validators)?;
         }
-        if frame.seal || !late.is_empty() || !proposal.evidence.is_empty() {
+        if frame.seal || !late.is_empty() {
             outcome.next_order = current_order(&mut machine)?;
         }
         outcome.changes = machine.into_changes();
         Ok(outcome)
     }
 
-    /// Closes the slot: lucid_poot's documentation has the steps.
+    /// Closes the slot: the documentation of `lucid_poot` has the steps.
     fn seal<R: StateReader>(
         &self,
         machine: &mut Machine<'_, R>,
@@ -451,13 +650,15 @@ impl Chain {
     ) -> Result<Option<LeaderRecord>, ExecutionError> {
         let sealed_in = slot_of(self.genesis.time_ms, proposal.time_ms);
         let next_slot = Slot(frame.slot.0.saturating_add(1)).max(sealed_in);
-        let entities = machine.view("WorkCredits.tally", WORK_CREDITS, &WorkCredits::tallyCall {})?;
-        let mut standings: Vec<Standing> =
-            entities.iter().filter(|it| it.validator && !it.jailed).map(standing).collect();
+        let call = WorkCredits::validatorTallyCall {};
+        let entities = machine.view("WorkCredits.validatorTally", WORK_CREDITS, &call)?;
+        let mut standings: Vec<Standing> = entities.iter().map(standing).collect();
         let order = current_order(machine)?;
         // Those who missed in this slot were moved to the end one after the other: turned back, this is how it opened.
         let demoted = order.iter().filter(|node| {
-            standings.iter().any(|standing| standing.node == **node && standing.last_led == Some(frame.slot))
+            standings
+                .iter()
+                .any(|standing| standing.node == **node && standing.last_led == Some(frame.slot))
         });
         let mut opened = order.clone();
         opened.rotate_right(demoted.count());
@@ -473,23 +674,46 @@ impl Chain {
             .filter(|standing| standing.last_led == Some(frame.slot))
             .map(|standing| standing.node)
             .collect();
-        let announced = machine.view("WorkCredits.nextOrder", WORK_CREDITS, &WorkCredits::nextOrderCall {})?;
-        let next = cool_down(&nodes(announced.order), &entered);
+        let announced = machine.view(
+            "WorkCredits.nextOrder",
+            WORK_CREDITS,
+            &WorkCredits::nextOrderCall {},
+        )?;
+        // Who is in the next set, as WorkCredits puts it: those announced first, newcomers behind them.
+        let mut next = nodes(announced.order);
+        next.retain(|node| standings.iter().any(|standing| standing.node == *node));
+        for standing in &standings {
+            if !next.contains(&standing.node) {
+                next.push(standing.node);
+            }
+        }
+        let next = cool_down(&next, &entered);
         let after = order_after(&standings, next_slot, &next, frame.randomness);
-        machine.system("WorkCredits.onSeal", WORK_CREDITS, &WorkCredits::onSealCall {
-            slot: frame.slot.0,
-            nextSlot: next_slot.0,
-            winner: proposal.proposer.0,
-            reason: record.as_ref().map_or(0, |record| record.reason.code()),
-            nextOrder: after.nodes().iter().map(|node| node.0).collect(),
-        })?;
+        machine.system(
+            "WorkCredits.onSeal",
+            WORK_CREDITS,
+            &WorkCredits::onSealCall {
+                slot: frame.slot.0,
+                nextSlot: next_slot.0,
+                winner: proposal.proposer.0,
+                reason: record.as_ref().map_or(0, |record| record.reason.code()),
+                nextOrder: after.nodes().iter().map(|node| node.0).collect(),
+            },
+        )?;
         Ok(record)
     }
 
     /// Who votes on and leads the block after the one whose state this is.
-    pub fn leadership<R: StateReader>(&self, state: &R) -> Result<(ValidatorSet, Vec<NodeId>), ExecutionError> {
+    pub fn leadership<R: StateReader>(
+        &self,
+        state: &R,
+    ) -> Result<(ValidatorSet, Vec<NodeId>), ExecutionError> {
         let mut machine = Machine::new(state, &self.reading(Height::GENESIS));
-        let validators = machine.view("WorkCredits.validators", WORK_CREDITS, &WorkCredits::validatorsCall {})?;
+        let validators = machine.view(
+            "WorkCredits.validators",
+            WORK_CREDITS,
+            &WorkCredits::validatorsCall {},
+        )?;
         Ok((validator_set(validators)?, current_order(&mut machine)?))
     }
 
@@ -507,18 +731,11 @@ impl Chain {
     }
 }
 
-impl Frame {
-    fn reading(height: Height) -> Self {
-        Self {
-            height,
-            parent: BlockId::default(),
-            slot: Slot(0),
-            seal: false,
-            gas_limit: u64::MAX,
-            base_fee: 0,
-            randomness: B256::ZERO,
-        }
-    }
+/// Size of the encoded block but for its transactions.
+fn bytes_without_transactions(proposal: &Proposal) -> usize {
+    let rest = borsh::object_length(&(&proposal.last_commit, &proposal.evidence))
+        .unwrap_or(MAX_BLOCK_BYTES);
+    rest.saturating_add(Header::BYTES + 4)
 }
 
 /// Runs a transaction if it can be included; says why if not.
@@ -542,7 +759,12 @@ fn include<R: StateReader>(
             block: frame.gas_limit,
         }));
     }
-    if gas_limit > gas_left || outcome.receipts.len() >= MAX_BLOCK_TRANSACTIONS {
+    // Each is encoded with its length before it.
+    let bytes = transaction.bytes.len().saturating_add(4);
+    if gas_limit > gas_left
+        || bytes > outcome.bytes_left
+        || outcome.included.len() >= MAX_BLOCK_TRANSACTIONS
+    {
         return left_out(None);
     }
     let result = match machine.transact(tx_env(transaction)) {
@@ -559,7 +781,9 @@ fn include<R: StateReader>(
         tx_type: transaction.envelope.tx_type() as u8,
         gas_used,
         cumulative_gas_used: outcome.gas_used,
-        effective_gas_price: transaction.envelope.effective_gas_price(Some(frame.base_fee)),
+        effective_gas_price: transaction
+            .envelope
+            .effective_gas_price(Some(frame.base_fee)),
         logs: match &result {
             ExecutionResult::Success { logs, .. } => logs
                 .iter()
@@ -572,6 +796,8 @@ fn include<R: StateReader>(
             _ => Vec::new(),
         },
     });
+    outcome.bytes_left -= bytes;
+    outcome.hashes.push(transaction.hash);
     outcome.included.push(transaction.bytes.to_vec());
     Ok(None)
 }
@@ -589,23 +815,29 @@ pub(crate) fn tx_env(transaction: &Transaction) -> TxEnv {
         data: envelope.input().clone(),
         nonce: envelope.nonce(),
         chain_id: envelope.chain_id(),
-        access_list: envelope.access_list().map_or_else(AccessList::default, |list| {
-            AccessList(
-                list.0
-                    .iter()
-                    .map(|item| AccessListItem {
-                        address: item.address,
-                        storage_keys: item.storage_keys.clone(),
-                    })
-                    .collect(),
-            )
-        }),
+        access_list: envelope
+            .access_list()
+            .map_or_else(AccessList::default, |list| {
+                AccessList(
+                    list.0
+                        .iter()
+                        .map(|item| AccessListItem {
+                            address: item.address,
+                            storage_keys: item.storage_keys.clone(),
+                        })
+                        .collect(),
+                )
+            }),
         ..TxEnv::default()
     }
 }
 
 /// revm's refusals in our words.
-pub(crate) fn refusal(invalid: &InvalidTransaction, transaction: &Transaction, base_fee: u64) -> TransactionError {
+pub(crate) fn refusal(
+    invalid: &InvalidTransaction,
+    transaction: &Transaction,
+    base_fee: u64,
+) -> TransactionError {
     match invalid {
         InvalidTransaction::NonceTooLow { tx, state } => TransactionError::NonceTooLow {
             found: *tx,
@@ -624,12 +856,18 @@ pub(crate) fn refusal(invalid: &InvalidTransaction, transaction: &Transaction, b
             max_fee: transaction.envelope.max_fee_per_gas(),
             base_fee,
         },
-        InvalidTransaction::RejectCallerWithCode => TransactionError::SenderIsContract(transaction.sender),
+        InvalidTransaction::RejectCallerWithCode => {
+            TransactionError::SenderIsContract(transaction.sender)
+        }
         other => TransactionError::Other(other.to_string()),
     }
 }
 
-fn same<T: PartialEq + std::fmt::Display>(what: &'static str, found: T, expected: T) -> Result<(), BlockError> {
+fn same<T: PartialEq + std::fmt::Display>(
+    what: &'static str,
+    found: T,
+    expected: T,
+) -> Result<(), BlockError> {
     if found == expected {
         return Ok(());
     }
@@ -641,23 +879,29 @@ fn same<T: PartialEq + std::fmt::Display>(what: &'static str, found: T, expected
 }
 
 /// Governed parameters that fit 64 bits; larger ones are taken as the largest.
-pub(crate) fn parameters<R: StateReader, const N: usize>(
-    state: &R,
-    environment: &Environment,
+fn parameters<R: StateReader, const N: usize>(
+    machine: &mut Machine<'_, R>,
     keys: [&str; N],
 ) -> Result<[u64; N], ExecutionError> {
-    let mut machine = Machine::new(state, environment);
     let mut values = [0; N];
     for (value, key) in values.iter_mut().zip(keys) {
-        let call = ParamRegistry::getCall { key: short_string(key) };
+        let call = ParamRegistry::getCall {
+            key: short_string(key),
+        };
         let word: U256 = machine.view("ParamRegistry.get", PARAM_REGISTRY, &call)?;
         *value = word.saturating_to();
     }
     Ok(values)
 }
 
-fn current_order<R: StateReader>(machine: &mut Machine<'_, R>) -> Result<Vec<NodeId>, ExecutionError> {
-    let current = machine.view("WorkCredits.currentOrder", WORK_CREDITS, &WorkCredits::currentOrderCall {})?;
+fn current_order<R: StateReader>(
+    machine: &mut Machine<'_, R>,
+) -> Result<Vec<NodeId>, ExecutionError> {
+    let current = machine.view(
+        "WorkCredits.currentOrder",
+        WORK_CREDITS,
+        &WorkCredits::currentOrderCall {},
+    )?;
     Ok(nodes(current.order))
 }
 
@@ -665,7 +909,9 @@ pub(crate) fn nodes(list: Vec<Address>) -> Vec<NodeId> {
     list.into_iter().map(NodeId).collect()
 }
 
-pub(crate) fn validator_set(list: Vec<crate::interfaces::Validator>) -> Result<ValidatorSet, ExecutionError> {
+pub(crate) fn validator_set(
+    list: Vec<crate::interfaces::Validator>,
+) -> Result<ValidatorSet, ExecutionError> {
     let validators = list.into_iter().map(|validator| Validator {
         node: NodeId(validator.node),
         consensus_key: validator.consensusKey,

@@ -88,7 +88,12 @@ impl Chain {
     }
 
     /// Runs a call on the state after a block; on genesis where there is no header.
-    pub fn call<R: StateReader>(&self, state: &R, header: Option<&Header>, call: &Call) -> Result<CallOutcome, ExecutionError> {
+    pub fn call<R: StateReader>(
+        &self,
+        state: &R,
+        header: Option<&Header>,
+        call: &Call,
+    ) -> Result<CallOutcome, ExecutionError> {
         let mut machine = Machine::new(state, &self.after(header));
         machine.without_fees();
         simulate(&mut machine, call, call.gas)
@@ -111,7 +116,10 @@ impl Chain {
         let (mut fails, mut works) = (gas_used.saturating_sub(1), call.gas);
         let mut guess = (gas_used + gas_used / 32).min(works);
         while works - fails > 1 + works / 100 {
-            if matches!(simulate(&mut machine, call, guess)?, CallOutcome::Returned { .. }) {
+            if matches!(
+                simulate(&mut machine, call, guess)?,
+                CallOutcome::Returned { .. }
+            ) {
                 works = guess;
             } else {
                 fails = guess;
@@ -129,7 +137,11 @@ impl Chain {
     }
 }
 
-fn simulate<R: StateReader>(machine: &mut Machine<'_, R>, call: &Call, gas: u64) -> Result<CallOutcome, ExecutionError> {
+fn simulate<R: StateReader>(
+    machine: &mut Machine<'_, R>,
+    call: &Call,
+    gas: u64,
+) -> Result<CallOutcome, ExecutionError> {
     let transaction = TxEnv {
         caller: call.from,
         gas_limit: gas.max(MIN_GAS),
@@ -143,11 +155,16 @@ fn simulate<R: StateReader>(machine: &mut Machine<'_, R>, call: &Call, gas: u64)
         Ok(result) => {
             let gas_used = result.tx_gas_used();
             Ok(match result {
-                ExecutionResult::Success { output: Output::Call(output) | Output::Create(output, _), .. } => {
-                    CallOutcome::Returned { output, gas_used }
+                ExecutionResult::Success {
+                    output: Output::Call(output) | Output::Create(output, _),
+                    ..
+                } => CallOutcome::Returned { output, gas_used },
+                ExecutionResult::Revert { output, .. } => {
+                    CallOutcome::Reverted { output, gas_used }
                 }
-                ExecutionResult::Revert { output, .. } => CallOutcome::Reverted { output, gas_used },
-                ExecutionResult::Halt { reason, .. } => CallOutcome::Failed { reason: format!("{reason:?}") },
+                ExecutionResult::Halt { reason, .. } => CallOutcome::Failed {
+                    reason: format!("{reason:?}"),
+                },
             })
         }
         Err(NotRun::Invalid(invalid)) => Ok(CallOutcome::Failed {
@@ -161,32 +178,56 @@ impl<R: StateReader> View<'_, R> {
     /// Who votes.
     pub fn validators(&mut self) -> Result<ValidatorSet, ExecutionError> {
         let call = WorkCredits::validatorsCall {};
-        validator_set(self.machine.view("WorkCredits.validators", WORK_CREDITS, &call)?)
+        validator_set(
+            self.machine
+                .view("WorkCredits.validators", WORK_CREDITS, &call)?,
+        )
     }
 
     /// All registered nodes: standing, whether it votes, whether it is jailed.
     pub fn tally(&mut self) -> Result<Vec<(Standing, bool, bool)>, ExecutionError> {
-        let entities = self.machine.view("WorkCredits.tally", WORK_CREDITS, &WorkCredits::tallyCall {})?;
-        Ok(entities.iter().map(|it| (standing(it), it.validator, it.jailed)).collect())
+        let entities = self.machine.view(
+            "WorkCredits.tally",
+            WORK_CREDITS,
+            &WorkCredits::tallyCall {},
+        )?;
+        Ok(entities
+            .iter()
+            .map(|it| (standing(it), it.validator, it.jailed))
+            .collect())
     }
 
     /// Who leads the open slot, in which order.
     pub fn current_order(&mut self) -> Result<(Slot, Vec<NodeId>), ExecutionError> {
         let call = WorkCredits::currentOrderCall {};
-        let current = self.machine.view("WorkCredits.currentOrder", WORK_CREDITS, &call)?;
+        let current = self
+            .machine
+            .view("WorkCredits.currentOrder", WORK_CREDITS, &call)?;
         Ok((Slot(current.slot), nodes(current.order)))
     }
 
     /// Who leads the slot after it.
     pub fn next_order(&mut self) -> Result<(Slot, Vec<NodeId>), ExecutionError> {
-        let next = self.machine.view("WorkCredits.nextOrder", WORK_CREDITS, &WorkCredits::nextOrderCall {})?;
+        let next = self.machine.view(
+            "WorkCredits.nextOrder",
+            WORK_CREDITS,
+            &WorkCredits::nextOrderCall {},
+        )?;
         Ok((Slot(next.slot), nodes(next.order)))
     }
 
     /// Governed parameters and their bounds.
     pub fn parameters(&mut self) -> Result<Vec<Parameter>, ExecutionError> {
-        let list = self.machine.view("ParamRegistry.list", PARAM_REGISTRY, &ParamRegistry::listCall {})?;
-        let rows = list.keys.iter().zip(&list.values).zip(list.mins.iter().zip(&list.maxs));
+        let list = self.machine.view(
+            "ParamRegistry.list",
+            PARAM_REGISTRY,
+            &ParamRegistry::listCall {},
+        )?;
+        let rows = list
+            .keys
+            .iter()
+            .zip(&list.values)
+            .zip(list.mins.iter().zip(&list.maxs));
         Ok(rows
             .map(|((key, value), (min, max))| Parameter {
                 key: text(key),
@@ -200,17 +241,26 @@ impl<R: StateReader> View<'_, R> {
     /// Share of slots a node was up in since it joined, in the window, 1/10,000.
     pub fn uptime_bps(&mut self, node: NodeId) -> Result<u16, ExecutionError> {
         let call = WorkCredits::uptimeBpsCall { node: node.0 };
-        self.machine.view("WorkCredits.uptimeBps", WORK_CREDITS, &call)
+        self.machine
+            .view("WorkCredits.uptimeBps", WORK_CREDITS, &call)
     }
 
     /// What a node has earned, wei.
     pub fn earned(&mut self, node: NodeId) -> Result<U256, ExecutionError> {
-        self.machine.view("WorkCredits.earned", WORK_CREDITS, &WorkCredits::earnedCall { node: node.0 })
+        self.machine.view(
+            "WorkCredits.earned",
+            WORK_CREDITS,
+            &WorkCredits::earnedCall { node: node.0 },
+        )
     }
 
     /// Whether a node may vote in governance.
     pub fn eligible(&mut self, node: NodeId) -> Result<bool, ExecutionError> {
-        self.machine.view("WorkCredits.eligible", WORK_CREDITS, &WorkCredits::eligibleCall { node: node.0 })
+        self.machine.view(
+            "WorkCredits.eligible",
+            WORK_CREDITS,
+            &WorkCredits::eligibleCall { node: node.0 },
+        )
     }
 }
 

@@ -25,12 +25,27 @@ pub mod address {
     pub const WORK_CREDITS: Address = address!("00000000000000000000000000000000004c0007");
     /// The coin as a token.
     pub const LUCID: Address = address!("00000000000000000000000000000000004c0008");
+    /// All of them.
+    pub const ALL: [Address; 8] = [
+        LUCID_ANCHORS,
+        LUCID_CHUNK_STORE,
+        LUCID_GOVERNOR,
+        TIMELOCK,
+        PARAM_REGISTRY,
+        SIGNER_REGISTRY,
+        WORK_CREDITS,
+        LUCID,
+    ];
     /// Who the chain's own calls come from (as in EIP-4788).
     pub const SYSTEM: Address = address!("fffffffffffffffffffffffffffffffffffffffe");
 }
 
 /// What is called from Rust, typed. A test holds it against the artifacts.
-#[allow(missing_docs, clippy::too_many_arguments, reason = "generated from the Solidity; NatSpec is in contracts/src")]
+#[allow(
+    missing_docs,
+    clippy::too_many_arguments,
+    reason = "generated from the Solidity; NatSpec is in contracts/src"
+)]
 pub mod interfaces {
     alloy_sol_types::sol! {
         #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +62,12 @@ pub mod interfaces {
             function onEvidence(address node, uint8 kind, uint64 height) external;
             function onSeal(uint64 slot, uint64 nextSlot, address winner, uint8 reason, address[] calldata nextOrder) external;
             function validators() external view returns (Validator[] memory);
+            function nextValidators() external view returns (Validator[] memory);
             function tally() external view returns (Entity[] memory);
+            function validatorTally() external view returns (Entity[] memory);
+            function entity(address node) external view returns (Entity memory);
+            function isNode(address node) external view returns (bool);
+            function keysOf(address node) external view returns (bytes32 consensusKey, bytes32 vrfKey);
             function currentOrder() external view returns (uint64 slot, address[] memory order);
             function nextOrder() external view returns (uint64 slot, address[] memory order);
             function credits(address node) external view returns (uint64[4] memory);
@@ -74,14 +94,38 @@ const fn artifact(name: &'static str, json: &'static str) -> Artifact {
 }
 
 const ARTIFACTS: [Artifact; 8] = [
-    artifact("LucidAnchors", include_str!("../../../contracts/artifacts/LucidAnchors.json")),
-    artifact("LucidChunkStore", include_str!("../../../contracts/artifacts/LucidChunkStore.json")),
-    artifact("LucidGovernor", include_str!("../../../contracts/artifacts/LucidGovernor.json")),
-    artifact("Timelock", include_str!("../../../contracts/artifacts/Timelock.json")),
-    artifact("ParamRegistry", include_str!("../../../contracts/artifacts/ParamRegistry.json")),
-    artifact("SignerRegistry", include_str!("../../../contracts/artifacts/SignerRegistry.json")),
-    artifact("WorkCredits", include_str!("../../../contracts/artifacts/WorkCredits.json")),
-    artifact("LUCID", include_str!("../../../contracts/artifacts/LUCID.json")),
+    artifact(
+        "LucidAnchors",
+        include_str!("../../../contracts/artifacts/LucidAnchors.json"),
+    ),
+    artifact(
+        "LucidChunkStore",
+        include_str!("../../../contracts/artifacts/LucidChunkStore.json"),
+    ),
+    artifact(
+        "LucidGovernor",
+        include_str!("../../../contracts/artifacts/LucidGovernor.json"),
+    ),
+    artifact(
+        "Timelock",
+        include_str!("../../../contracts/artifacts/Timelock.json"),
+    ),
+    artifact(
+        "ParamRegistry",
+        include_str!("../../../contracts/artifacts/ParamRegistry.json"),
+    ),
+    artifact(
+        "SignerRegistry",
+        include_str!("../../../contracts/artifacts/SignerRegistry.json"),
+    ),
+    artifact(
+        "WorkCredits",
+        include_str!("../../../contracts/artifacts/WorkCredits.json"),
+    ),
+    artifact(
+        "LUCID",
+        include_str!("../../../contracts/artifacts/LUCID.json"),
+    ),
 ];
 
 /// Creation code of every genesis contract, in the order of their addresses.
@@ -93,8 +137,11 @@ pub(crate) fn creation_codes() -> Result<Vec<(&'static str, Bytes)>, ExecutionEr
                 name: artifact.name,
                 reason,
             };
-            let json: Value = serde_json::from_str(artifact.json).map_err(|error| fault(error.to_string()))?;
-            let code = json["bytecode"].as_str().ok_or_else(|| fault("it has no bytecode".into()))?;
+            let json: Value =
+                serde_json::from_str(artifact.json).map_err(|error| fault(error.to_string()))?;
+            let code = json["bytecode"]
+                .as_str()
+                .ok_or_else(|| fault("it has no bytecode".into()))?;
             let code = hex::decode(code).map_err(|error| fault(error.to_string()))?;
             Ok((artifact.name, code.into()))
         })

@@ -33,13 +33,29 @@ pub enum ExecutionError {
         reason: String,
     },
     /// The genesis file was made for other contracts.
-    #[error("the genesis file names the contracts {said}, this program has {has}: use the program the chain was made with")]
+    #[error(
+        "the genesis file names the contracts {said}, this program has {has}: use the program the chain was made with"
+    )]
     OtherContracts {
         /// In the file.
         said: B256,
         /// Of this program.
         has: B256,
     },
+    /// The genesis file gives coins to an account that has none of its own.
+    #[error("the genesis file gives coins to {0}, which is a genesis contract or the chain itself")]
+    GenesisAccount(Address),
+    /// The state that was handed in is not the one after the parent.
+    #[error("the state has the root {found}, the parent's is {expected}")]
+    OtherState {
+        /// The state's root.
+        found: B256,
+        /// The parent's.
+        expected: B256,
+    },
+    /// The validator sets that were handed in are not those of the parent.
+    #[error("the validators handed in are not those of block {0}")]
+    OtherValidators(Height),
     /// A block that is invalid.
     #[error(transparent)]
     Block(#[from] BlockError),
@@ -59,6 +75,8 @@ impl ExecutionError {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum BlockError {
+    #[error("its version is {0}, which is not known here")]
+    Version(u8),
     #[error("its chain id is {found}, not {expected}")]
     ChainId { found: u64, expected: u64 },
     #[error("its height is {found}, {expected} comes next")]
@@ -72,7 +90,11 @@ pub enum BlockError {
     #[error("it says seal = {found} at a time when that is {expected}")]
     Seal { found: bool, expected: bool },
     #[error("{found} made it, {expected} leads round {round}")]
-    Proposer { found: NodeId, expected: NodeId, round: u32 },
+    Proposer {
+        found: NodeId,
+        expected: NodeId,
+        round: u32,
+    },
     #[error("the leader's VRF proof does not verify")]
     Vrf,
     #[error("it has no certificate of its parent, or one where there is no parent")]
@@ -83,12 +105,29 @@ pub enum BlockError {
     OtherLastCommit,
     #[error("its evidence against {node}: {source}")]
     Evidence { node: NodeId, source: EvidenceError },
-    #[error("its evidence against {0} is too old, of the future, or there twice")]
-    EvidencePlace(NodeId),
+    #[error("its evidence against {node} is of height {height}: too old, or of the future")]
+    EvidenceAge { node: NodeId, height: Height },
+    #[error(
+        "its evidence against {0} settles nothing: that node has none to lose, or is accused twice"
+    )]
+    EvidenceSettled(NodeId),
+    #[error("it has too much evidence")]
+    TooMuchEvidence,
+    #[error("it has too many transactions, or too large ones")]
+    TooLarge,
     #[error("its transaction {index}: {source}")]
-    Transaction { index: usize, source: TransactionError },
-    #[error("its transactions use more gas than its limit {limit}")]
-    Gas { limit: u64 },
+    Transaction {
+        index: usize,
+        source: TransactionError,
+    },
+    #[error(
+        "its transaction {index} does not fit into what the ones before it leave of gas limit {gas_limit} and size"
+    )]
+    NoRoom { index: usize, gas_limit: u64 },
+    #[error("there is nothing in it, and it seals no slot")]
+    Empty,
+    #[error("{what} failed in it: {reason}")]
+    System { what: &'static str, reason: String },
     #[error("its {what} is {found}, execution gives {expected}")]
     Outcome {
         what: &'static str,
@@ -105,9 +144,13 @@ pub enum TransactionError {
     TooLarge { bytes: usize, limit: usize },
     #[error("it is malformed: {0}")]
     Malformed(String),
-    #[error("transactions of type {0} are not accepted here: use a legacy, EIP-2930 or EIP-1559 transaction")]
+    #[error(
+        "transactions of type {0} are not accepted here: use a legacy, EIP-2930 or EIP-1559 transaction"
+    )]
     Type(u8),
-    #[error("it has no chain id, and could be replayed on another chain: sign it with one (EIP-155)")]
+    #[error(
+        "it has no chain id, and could be replayed on another chain: sign it with one (EIP-155)"
+    )]
     NoChainId,
     #[error("its chain id is {found}, this chain has {expected}")]
     ChainId { found: u64, expected: u64 },
@@ -128,7 +171,11 @@ pub enum TransactionError {
     #[error("nonce too high: next nonce {expected}, tx nonce {found}")]
     NonceTooHigh { found: u64, expected: u64 },
     #[error("insufficient funds for gas * price + value: {sender} has {balance}, wants {cost}")]
-    Funds { sender: Address, balance: U256, cost: U256 },
+    Funds {
+        sender: Address,
+        balance: U256,
+        cost: U256,
+    },
     #[error("the sender {0} is a contract")]
     SenderIsContract(Address),
     #[error("it cannot be executed: {0}")]

@@ -1,19 +1,24 @@
 //! The EVM as it runs here: Ethereum's Prague rules, without anything that could bring in code.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall;
 use lucid_state::{Account, StateChanges, StateError, StateReader};
 use revm::bytecode::{Bytecode, opcode};
-use revm::context::result::{ExecutionResult, Output};
-use revm::context::{BlockEnv, CfgEnv, Context, Journal, TxEnv};
+use revm::context::result::{EVMError, ExecutionResult, Output};
+use revm::context::{BlockEnv, CfgEnv, Context, ContextSetters as _, Journal, TxEnv};
 use revm::database::CacheDB;
 use revm::database_interface::{DBErrorMarker, DatabaseCommit as _, DatabaseRef};
-use revm::handler::{EthPrecompiles, ExecuteEvm as _, MainBuilder as _, MainnetEvm, SystemCallEvm as _};
+use revm::handler::{
+    EthPrecompiles, ExecuteEvm as _, Handler as _, MainBuilder as _, MainnetEvm, MainnetHandler,
+};
 use revm::interpreter::Instruction;
+use revm::precompile::Precompiles;
+use revm::precompile::secp256k1::ECRECOVER;
 use revm::primitives::hardfork::SpecId;
-use revm::primitives::{StorageKey, StorageValue};
+use revm::primitives::{StorageKey, StorageValue, TxKind};
 use revm::state::{AccountInfo, EvmState};
 
 use crate::ExecutionError;
@@ -21,6 +26,18 @@ use crate::contracts::address::SYSTEM;
 
 /// Ethereum's rules this chain runs by. A later set is a new version of the format.
 const RULES: SpecId = SpecId::PRAGUE;
+
+/// Gas of each of the chain's own calls. A seal walks over all registered nodes (at most 1024) and, after a standstill, over
+/// their whole window; it must never run out, or the chain would stop.
+const SYSTEM_GAS: u64 = 10_000_000_000;
+
+/// `ecrecover` alone: what the contracts call (EIP-712 proofs of work, ERC-20 permits). Pairings, modular powers and
+/// point evaluations are code nobody here runs, and each has had consensus bugs somewhere.
+static PRECOMPILES: LazyLock<Precompiles> = LazyLock::new(|| {
+    let mut set = Precompiles::default();
+    set.extend([ECRECOVER]);
+    set
+});
 
 /// The state's errors, as revm wants them.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +108,15 @@ pub(crate) enum NotRun {
 
 impl<'a, R: StateReader> Machine<'a, R> {
     pub(crate) fn new(state: &'a R, environment: &Environment) -> Self {
-        let Environment { chain_id, number, time_ms, gas_limit, base_fee, beneficiary, randomness } = *environment;
+        let Environment {
+            chain_id,
+            number,
+            time_ms,
+            gas_limit,
+            base_fee,
+            beneficiary,
+            randomness,
+        } = *environment;
         let block = BlockEnv {
             number: U256::from(number),
             beneficiary,
@@ -108,8 +133,6 @@ impl<'a, R: StateReader> Machine<'a, R> {
         context.cfg.chain_id = chain_id;
         // A block's gas is bounded as a whole; one batch may use all of it.
         context.cfg.tx_gas_limit_cap = Some(u64::MAX);
-        // WorkCredits is larger than EIP-170 allows. Nothing is deployed, so the limit bounds nothing else.
-        context.cfg.limit_contract_code_size = Some(usize::MAX);
         let mut evm = context.build_mainnet();
         // Requirement C9: nothing can bring code in, and nothing depends on block hashes that a snapshot does not carry.
         let table = evm.instruction.instruction_table_mut();
@@ -124,9 +147,8 @@ impl<'a, R: StateReader> Machine<'a, R> {
         ] {
             table[usize::from(forbidden)] = Instruction::unknown();
         }
-        // What the contracts use is in the oldest set: ecrecover and sha256 (and identity, which the compiler may).
         evm.precompiles = EthPrecompiles {
-            precompiles: revm::precompile::Precompiles::homestead(),
+            precompiles: &PRECOMPILES,
             spec: RULES,
         };
         Self {
@@ -137,28 +159,34 @@ impl<'a, R: StateReader> Machine<'a, R> {
 
     /// Runs a transaction and keeps what it changed.
     pub(crate) fn transact(&mut self, transaction: TxEnv) -> Result<ExecutionResult, NotRun> {
-        let outcome = self.evm.transact(transaction).map_err(|error| match error {
-            revm::context::result::EVMError::Transaction(invalid) => NotRun::Invalid(invalid),
-            revm::context::result::EVMError::Database(error) => NotRun::Own(error.0.into()),
-            other => NotRun::Own(ExecutionError::System {
-                what: "a transaction",
-                reason: other.to_string(),
-            }),
-        })?;
+        let outcome = self
+            .evm
+            .transact(transaction)
+            .map_err(|error| match error {
+                EVMError::Transaction(invalid) => NotRun::Invalid(invalid),
+                EVMError::Database(error) => NotRun::Own(error.0.into()),
+                other => NotRun::Own(ExecutionError::System {
+                    what: "a transaction",
+                    reason: other.to_string(),
+                }),
+            })?;
         self.keep(outcome.state);
         Ok(outcome.result)
     }
 
     /// Runs a transaction and forgets what it changed.
     pub(crate) fn simulate(&mut self, transaction: TxEnv) -> Result<ExecutionResult, NotRun> {
-        self.evm.transact(transaction).map(|outcome| outcome.result).map_err(|error| match error {
-            revm::context::result::EVMError::Transaction(invalid) => NotRun::Invalid(invalid),
-            revm::context::result::EVMError::Database(error) => NotRun::Own(error.0.into()),
-            other => NotRun::Own(ExecutionError::System {
-                what: "a call",
-                reason: other.to_string(),
-            }),
-        })
+        self.evm
+            .transact(transaction)
+            .map(|outcome| outcome.result)
+            .map_err(|error| match error {
+                EVMError::Transaction(invalid) => NotRun::Invalid(invalid),
+                EVMError::Database(error) => NotRun::Own(error.0.into()),
+                other => NotRun::Own(ExecutionError::System {
+                    what: "a call",
+                    reason: other.to_string(),
+                }),
+            })
     }
 
     /// Lets calls be simulated that no sender could pay for.
@@ -171,7 +199,12 @@ impl<'a, R: StateReader> Machine<'a, R> {
     }
 
     /// The chain's own call: no fee, and its failure is a failure of the block.
-    pub(crate) fn system<C: SolCall>(&mut self, what: &'static str, to: Address, call: &C) -> Result<(), ExecutionError> {
+    pub(crate) fn system<C: SolCall>(
+        &mut self,
+        what: &'static str,
+        to: Address,
+        call: &C,
+    ) -> Result<(), ExecutionError> {
         let (output, state) = self.system_raw(what, to, call.abi_encode().into())?;
         let _: Bytes = output;
         self.keep(state);
@@ -179,7 +212,12 @@ impl<'a, R: StateReader> Machine<'a, R> {
     }
 
     /// Reads through a contract.
-    pub(crate) fn view<C: SolCall>(&mut self, what: &'static str, to: Address, call: &C) -> Result<C::Return, ExecutionError> {
+    pub(crate) fn view<C: SolCall>(
+        &mut self,
+        what: &'static str,
+        to: Address,
+        call: &C,
+    ) -> Result<C::Return, ExecutionError> {
         let (output, _) = self.system_raw(what, to, call.abi_encode().into())?;
         C::abi_decode_returns(&output).map_err(|error| ExecutionError::System {
             what,
@@ -187,16 +225,35 @@ impl<'a, R: StateReader> Machine<'a, R> {
         })
     }
 
-    pub(crate) fn system_raw(&mut self, what: &'static str, to: Address, data: Bytes) -> Result<(Bytes, EvmState), ExecutionError> {
-        let outcome = self.evm.system_call_with_caller(SYSTEM, to, data).map_err(|error| match error {
-            revm::context::result::EVMError::Database(error) => error.0.into(),
+    pub(crate) fn system_raw(
+        &mut self,
+        what: &'static str,
+        to: Address,
+        data: Bytes,
+    ) -> Result<(Bytes, EvmState), ExecutionError> {
+        self.evm.ctx.set_tx(TxEnv {
+            caller: SYSTEM,
+            kind: TxKind::Call(to),
+            data,
+            gas_limit: SYSTEM_GAS,
+            ..TxEnv::default()
+        });
+        let result: Result<ExecutionResult, EVMError<DbError>> =
+            MainnetHandler::default().run_system_call(&mut self.evm);
+        // Also after a failure: what is left in the journal belongs to nothing.
+        let state = self.evm.finalize();
+        let result = result.map_err(|error| match error {
+            EVMError::Database(error) => error.0.into(),
             other => ExecutionError::System {
                 what,
                 reason: other.to_string(),
             },
         })?;
-        match outcome.result {
-            ExecutionResult::Success { output: Output::Call(output), .. } => Ok((output, outcome.state)),
+        match result {
+            ExecutionResult::Success {
+                output: Output::Call(output),
+                ..
+            } => Ok((output, state)),
             other => Err(ExecutionError::System {
                 what,
                 reason: describe(&other),
@@ -207,7 +264,9 @@ impl<'a, R: StateReader> Machine<'a, R> {
     /// Puts an account there, as genesis does.
     pub(crate) fn place(&mut self, address: Address, account: Account, code: Option<Bytes>) {
         let bytecode = code.clone().map(Bytecode::new_raw);
-        let code_hash = bytecode.as_ref().map_or(account.code_hash, Bytecode::hash_slow);
+        let code_hash = bytecode
+            .as_ref()
+            .map_or(account.code_hash, Bytecode::hash_slow);
         if let Some(code) = code {
             self.changes.code.insert(code_hash, code);
         }
@@ -218,8 +277,18 @@ impl<'a, R: StateReader> Machine<'a, R> {
             code: bytecode,
             ..AccountInfo::default()
         };
-        self.evm.ctx.journaled_state.database.insert_account_info(address, info);
-        self.changes.accounts.insert(address, Some(Account { code_hash, ..account }));
+        self.evm
+            .ctx
+            .journaled_state
+            .database
+            .insert_account_info(address, info);
+        self.changes.accounts.insert(
+            address,
+            Some(Account {
+                code_hash,
+                ..account
+            }),
+        );
     }
 
     /// Gives a placed account a balance.
@@ -251,7 +320,11 @@ impl<'a, R: StateReader> Machine<'a, R> {
                 .map(|(slot, value)| (*slot, value.present_value))
                 .collect();
             if !slots.is_empty() {
-                self.changes.storage.entry(*address).or_default().extend(slots);
+                self.changes
+                    .storage
+                    .entry(*address)
+                    .or_default()
+                    .extend(slots);
             }
         }
         self.evm.ctx.journaled_state.database.commit(state);
@@ -267,8 +340,7 @@ pub(crate) fn describe(result: &ExecutionResult) -> String {
     match result {
         ExecutionResult::Success { .. } => "it succeeded".into(),
         ExecutionResult::Halt { reason, .. } => format!("{reason:?}"),
-        ExecutionResult::Revert { output, .. } => {
-            alloy_sol_types::decode_revert_reason(output).unwrap_or_else(|| format!("it reverted with {output}"))
-        }
+        ExecutionResult::Revert { output, .. } => alloy_sol_types::decode_revert_reason(output)
+            .unwrap_or_else(|| format!("it reverted with {output}")),
     }
 }

@@ -33,9 +33,9 @@ pub fn next_base_fee(parent: Option<&Header>, least: u64) -> u64 {
 pub fn next_gas_limit(parent: Option<&Header>, least: u64, most: u64) -> u64 {
     let next = match parent {
         None => INITIAL_GAS_LIMIT,
-        Some(parent) if parent.gas_used > parent.gas_limit / ELASTICITY => {
-            parent.gas_limit.saturating_add(parent.gas_limit / GROW_DENOMINATOR)
-        }
+        Some(parent) if parent.gas_used > parent.gas_limit / ELASTICITY => parent
+            .gas_limit
+            .saturating_add(parent.gas_limit / GROW_DENOMINATOR),
         Some(parent) => parent.gas_limit - parent.gas_limit / SHRINK_DENOMINATOR,
     };
     next.min(most).max(least)

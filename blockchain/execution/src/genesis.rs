@@ -8,7 +8,8 @@ use revm::bytecode::Bytecode;
 
 use crate::ExecutionError;
 use crate::contracts::address::{
-    LUCID, LUCID_ANCHORS, LUCID_CHUNK_STORE, LUCID_GOVERNOR, PARAM_REGISTRY, SIGNER_REGISTRY, TIMELOCK, WORK_CREDITS,
+    ALL, LUCID, LUCID_ANCHORS, LUCID_CHUNK_STORE, LUCID_GOVERNOR, PARAM_REGISTRY, SIGNER_REGISTRY,
+    SYSTEM, TIMELOCK, WORK_CREDITS,
 };
 use crate::contracts::{creation_codes, interfaces};
 use crate::evm::{Environment, Machine};
@@ -50,14 +51,29 @@ pub fn genesis_changes(genesis: &Genesis) -> Result<StateChanges, ExecutionError
     };
     let mut machine = Machine::new(&empty, &environment);
     for account in &genesis.accounts {
+        if account.address == SYSTEM || ALL.contains(&account.address) {
+            return Err(ExecutionError::GenesisAccount(account.address));
+        }
+        // EIP-161: an account without anything is none.
+        if account.balance.is_zero() {
+            continue;
+        }
         let account_now = Account {
             balance: account.balance,
             ..Account::default()
         };
         machine.place(account.address, account_now, None);
     }
-    let keys: Vec<B256> = genesis.parameters.iter().map(|parameter| short_string(&parameter.key)).collect();
-    let values: Vec<U256> = genesis.parameters.iter().map(|parameter| parameter.value).collect();
+    let keys: Vec<B256> = genesis
+        .parameters
+        .iter()
+        .map(|parameter| short_string(&parameter.key))
+        .collect();
+    let values: Vec<U256> = genesis
+        .parameters
+        .iter()
+        .map(|parameter| parameter.value)
+        .collect();
     let validators: Vec<interfaces::Validator> = genesis
         .validators
         .iter()
@@ -69,9 +85,17 @@ pub fn genesis_changes(genesis: &Genesis) -> Result<StateChanges, ExecutionError
         .collect();
     // In an order in which each constructor finds what it calls: the parameters first.
     let arguments: [(usize, Address, Vec<u8>); 8] = [
-        (4, PARAM_REGISTRY, (TIMELOCK, keys, values).abi_encode_params()),
+        (
+            4,
+            PARAM_REGISTRY,
+            (TIMELOCK, keys, values).abi_encode_params(),
+        ),
         (0, LUCID_ANCHORS, Vec::new()),
-        (1, LUCID_CHUNK_STORE, (LUCID_ANCHORS, PARAM_REGISTRY, WORK_CREDITS).abi_encode_params()),
+        (
+            1,
+            LUCID_CHUNK_STORE,
+            (LUCID_ANCHORS, PARAM_REGISTRY, WORK_CREDITS).abi_encode_params(),
+        ),
         (
             2,
             LUCID_GOVERNOR,
@@ -80,10 +104,24 @@ pub fn genesis_changes(genesis: &Genesis) -> Result<StateChanges, ExecutionError
         (
             3,
             TIMELOCK,
-            (LUCID_GOVERNOR, PARAM_REGISTRY, SIGNER_REGISTRY, WORK_CREDITS).abi_encode_params(),
+            (
+                LUCID_GOVERNOR,
+                PARAM_REGISTRY,
+                SIGNER_REGISTRY,
+                WORK_CREDITS,
+            )
+                .abi_encode_params(),
         ),
-        (5, SIGNER_REGISTRY, (TIMELOCK, genesis.payment_signers).abi_encode_params()),
-        (6, WORK_CREDITS, (PARAM_REGISTRY, TIMELOCK, validators).abi_encode_params()),
+        (
+            5,
+            SIGNER_REGISTRY,
+            (TIMELOCK, genesis.payment_signers).abi_encode_params(),
+        ),
+        (
+            6,
+            WORK_CREDITS,
+            (PARAM_REGISTRY, TIMELOCK, validators).abi_encode_params(),
+        ),
         (7, LUCID, Vec::new()),
     ];
     let codes = creation_codes()?;
@@ -110,10 +148,12 @@ fn construct(
     };
     let code: Bytes = [creation, arguments].concat().into();
     machine.place(address, contract, Some(code.clone()));
-    let (runtime, state) = machine.system_raw("a constructor", address, Bytes::new()).map_err(|error| match error {
-        ExecutionError::System { reason, .. } => ExecutionError::Constructor { name, reason },
-        other => other,
-    })?;
+    let (runtime, state) = machine
+        .system_raw("a constructor", address, Bytes::new())
+        .map_err(|error| match error {
+            ExecutionError::System { reason, .. } => ExecutionError::Constructor { name, reason },
+            other => other,
+        })?;
     machine.keep(state);
     machine.forget_code(Bytecode::new_raw(code).hash_slow());
     machine.place(address, contract, Some(runtime));

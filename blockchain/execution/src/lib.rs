@@ -25,9 +25,7 @@ mod genesis;
 mod receipt;
 mod transaction;
 
-pub use block::{
-    Built, Chain, Executed, LeftOut, MAX_EVIDENCE_AGE, Parent, Proposal, prev_randao,
-};
+pub use block::{Built, Chain, Executed, LeftOut, MAX_EVIDENCE_AGE, Parent, Proposal, prev_randao};
 pub use call::{Call, CallOutcome, Parameter, View};
 pub use contracts::{address, interfaces};
 pub use error::{BlockError, ExecutionError, TransactionError};

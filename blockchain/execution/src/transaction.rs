@@ -1,5 +1,8 @@
 //! Transactions: Ethereum's encodings, and what of them this chain accepts.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
 use alloy_consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverable as _};
 use alloy_eips::eip2718::Decodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
@@ -7,6 +10,9 @@ use lucid_chain_types::MAX_TRANSACTION_BYTES;
 use rayon::prelude::*;
 
 use crate::TransactionError;
+
+/// Senders remembered: twice this many at most, some 6 MiB.
+const REMEMBERED: usize = 1 << 15;
 
 /// Gas of the cheapest transaction.
 pub const MIN_GAS: u64 = 21_000;
@@ -28,9 +34,21 @@ impl Transaction {
     /// Decodes and checks everything that does not depend on the state.
     pub fn decode(bytes: &[u8], chain_id: u64) -> Result<Self, TransactionError> {
         let envelope = Self::envelope(bytes, chain_id)?;
-        let sender = envelope.recover_signer().map_err(|_| TransactionError::Signature)?;
+        let hash = keccak256(bytes);
+        let known = senders().get(hash);
+        let sender = match known {
+            Some(sender) => sender,
+            None => {
+                // Refuses a high `s` (EIP-2): it would be a second transaction with the same meaning.
+                let sender = envelope
+                    .recover_signer()
+                    .map_err(|_| TransactionError::Signature)?;
+                senders().put(hash, sender);
+                sender
+            }
+        };
         Ok(Self {
-            hash: keccak256(bytes),
+            hash,
             sender,
             bytes: Bytes::copy_from_slice(bytes),
             envelope,
@@ -53,14 +71,20 @@ impl Transaction {
         match envelope.chain_id() {
             None => return Err(TransactionError::NoChainId),
             Some(found) if found != chain_id => {
-                return Err(TransactionError::ChainId { found, expected: chain_id });
+                return Err(TransactionError::ChainId {
+                    found,
+                    expected: chain_id,
+                });
             }
             Some(_) => {}
         }
         if envelope.kind() == TxKind::Create {
             return Err(TransactionError::Create);
         }
-        if envelope.max_priority_fee_per_gas().is_some_and(|tip| tip > envelope.max_fee_per_gas()) {
+        if envelope
+            .max_priority_fee_per_gas()
+            .is_some_and(|tip| tip > envelope.max_fee_per_gas())
+        {
             return Err(TransactionError::TipAboveFee);
         }
         let needed = intrinsic_gas(&envelope);
@@ -71,20 +95,25 @@ impl Transaction {
             });
         }
         if envelope.nonce() == u64::MAX {
-            return Err(TransactionError::Malformed("its nonce is the largest there is (EIP-2681)".into()));
+            return Err(TransactionError::Malformed(
+                "its nonce is the largest there is (EIP-2681)".into(),
+            ));
         }
         Ok(envelope)
     }
 
     /// Most it can cost: value and all its gas.
     pub fn cost(&self) -> U256 {
-        let gas = U256::from(self.envelope.gas_limit()) * U256::from(self.envelope.max_fee_per_gas());
+        let gas =
+            U256::from(self.envelope.gas_limit()) * U256::from(self.envelope.max_fee_per_gas());
         gas.saturating_add(self.envelope.value())
     }
 
     /// The tip its sender offers, wei a gas; for legacy transactions all they pay.
     pub fn max_priority_fee(&self) -> u128 {
-        self.envelope.max_priority_fee_per_gas().unwrap_or_else(|| self.envelope.max_fee_per_gas())
+        self.envelope
+            .max_priority_fee_per_gas()
+            .unwrap_or_else(|| self.envelope.max_fee_per_gas())
     }
 }
 
@@ -101,10 +130,47 @@ fn intrinsic_gas(envelope: &TxEnvelope) -> u64 {
     standard.max(MIN_GAS + 10 * tokens)
 }
 
-/// Decodes many at once, on all cores: recovering a signature is most of the work of a block.
-pub fn decode_all(list: &[Vec<u8>], chain_id: u64) -> Vec<Result<Transaction, TransactionError>> {
+/// Decodes many at once, on all cores: recovering a signature is most of the work of a block. What is refused comes with its
+/// hash.
+pub fn decode_all(
+    list: &[Vec<u8>],
+    chain_id: u64,
+) -> Vec<Result<Transaction, (B256, TransactionError)>> {
     list.par_iter()
         .with_min_len(8)
-        .map(|bytes| Transaction::decode(bytes, chain_id))
+        .map(|bytes| {
+            Transaction::decode(bytes, chain_id).map_err(|error| (keccak256(bytes), error))
+        })
         .collect()
+}
+
+/// Who sent the transactions decoded lately. A block's transactions were in the mempool before, so their signatures need not be
+/// recovered again. The hash covers the signature: what is remembered is what would be computed.
+static SENDERS: LazyLock<Mutex<Senders>> = LazyLock::new(Mutex::default);
+
+fn senders() -> MutexGuard<'static, Senders> {
+    SENDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Two generations; the older is dropped when the younger is full.
+#[derive(Default)]
+struct Senders {
+    young: HashMap<B256, Address>,
+    old: HashMap<B256, Address>,
+}
+
+impl Senders {
+    fn get(&self, hash: B256) -> Option<Address> {
+        self.young
+            .get(&hash)
+            .or_else(|| self.old.get(&hash))
+            .copied()
+    }
+
+    fn put(&mut self, hash: B256, sender: Address) {
+        if self.young.len() >= REMEMBERED {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, sender);
+    }
 }
