@@ -160,7 +160,8 @@ fn gossip(names: &Names, limits: &Limits) -> Result<Gossip, GossipError> {
         .duplicate_cache_time(Duration::from_secs(120))
         .max_messages_per_rpc(Some(64))
         .max_ihave_length(1_000)
-        .connection_handler_queue_len(256)
+        .iwant_followup_time(Duration::from_secs(10))
+        .connection_handler_queue_len(128)
         .build()
         .map_err(|error| setup(error.to_string()))?;
     let topic = names.topic.hash();
@@ -203,11 +204,12 @@ fn score_params(topic: &gossipsub::TopicHash, limits: &Limits) -> PeerScoreParam
         // Behind a sidecar all peers have one address: off, unless the operator bounds peers of an address.
         ip_colocation_factor_weight: if limits.per_ip.is_some() { -5.0 } else { 0.0 },
         ip_colocation_factor_threshold: f64::from(limits.per_ip.unwrap_or(1)).max(1.0),
-        behaviour_penalty_weight: -10.0,
-        behaviour_penalty_threshold: 2.0,
+        // A peer short of CPU breaks some promises; only one that breaks many a second means it.
+        behaviour_penalty_weight: -1.0,
+        behaviour_penalty_threshold: 10.0,
         behaviour_penalty_decay: 0.8,
         // A peer whose link is slow is no attacker: it leaves the mesh, and is not refused.
-        slow_peer_weight: -0.1,
+        slow_peer_weight: -0.01,
         slow_peer_threshold: 10.0,
         slow_peer_decay: 0.5,
         retain_score: Duration::from_secs(60 * 10),

@@ -10,6 +10,9 @@ use libp2p::request_response::Codec;
 use crate::error::WireError;
 use crate::wire::{MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Request, Response};
 
+/// A request, or why it is none. The engine tells nobody of a request it could not read, so this has to pass as one.
+pub(crate) type Asked = Result<Request, WireError>;
+
 /// Reads and writes requests and answers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SyncCodec;
@@ -17,22 +20,22 @@ pub(crate) struct SyncCodec;
 #[async_trait]
 impl Codec for SyncCodec {
     type Protocol = StreamProtocol;
-    type Request = Request;
+    type Request = Asked;
     type Response = Response;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Request>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Asked>
     where
         T: AsyncRead + Unpin + Send,
     {
         let bytes = read(io, "a request", MAX_REQUEST_BYTES).await?;
-        Ok(Request::decode(&bytes)?)
+        Ok(bytes.and_then(|bytes| Request::decode(&bytes)))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let bytes = read(io, "an answer", MAX_ANSWER_BYTES).await?;
+        let bytes = read(io, "an answer", MAX_ANSWER_BYTES).await??;
         Ok(Response::decode(&bytes)?)
     }
 
@@ -40,12 +43,12 @@ impl Codec for SyncCodec {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        request: Request,
+        request: Asked,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, "a request", MAX_REQUEST_BYTES, &request.encode()).await
+        write(io, "a request", MAX_REQUEST_BYTES, &request?.encode()).await
     }
 
     async fn write_response<T>(
@@ -61,7 +64,11 @@ impl Codec for SyncCodec {
     }
 }
 
-async fn read<T>(io: &mut T, what: &'static str, limit: usize) -> io::Result<Vec<u8>>
+async fn read<T>(
+    io: &mut T,
+    what: &'static str,
+    limit: usize,
+) -> io::Result<Result<Vec<u8>, WireError>>
 where
     T: AsyncRead + Unpin + Send,
 {
@@ -69,7 +76,7 @@ where
     io.read_exact(&mut length).await?;
     let length = u32::from_le_bytes(length);
     if usize::try_from(length).map_or(true, |length| length > limit) {
-        return Err(WireError::TooLarge { what, limit }.into());
+        return Ok(Err(WireError::TooLarge { what, limit }));
     }
     // It grows with what really comes, not with what was announced.
     let mut bytes = Vec::new();
@@ -77,7 +84,7 @@ where
     if bytes.len() as u64 != u64::from(length) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(bytes)
+    Ok(Ok(bytes))
 }
 
 async fn write<T>(io: &mut T, what: &'static str, limit: usize, bytes: &[u8]) -> io::Result<()>

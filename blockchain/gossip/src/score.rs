@@ -152,7 +152,7 @@ impl<K: Eq + Hash + Clone + Ord> Scores<K> {
         };
         let mut record = record.clone();
         record.settle(now_ms);
-        let points = |amount: u64| i64::try_from(amount / 1_000).unwrap_or(i64::MAX);
+        let points = |amount: u64| i64::try_from(amount.div_ceil(1_000)).unwrap_or(i64::MAX);
         points(record.credit).saturating_sub(points(record.faults))
     }
 

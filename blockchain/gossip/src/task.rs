@@ -14,9 +14,7 @@ use libp2p::futures::StreamExt;
 use libp2p::futures::stream::FuturesUnordered;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
 use libp2p::multiaddr::Protocol;
-use libp2p::request_response::{
-    self, InboundFailure, OutboundFailure, OutboundRequestId, ResponseChannel,
-};
+use libp2p::request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId};
@@ -27,6 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::batch::Batcher;
 use crate::behaviour::{self, BAN_SCORE, Doors, DoorsEvent, Names};
 use crate::book::{Book, is_public, plain_tcp};
+use crate::codec;
 use crate::error::{GossipError, RequestError};
 use crate::handle::{
     Command, GossipEvent, PeerInfo, SnapshotReply, Status, Verdict, VerdictReply, Wanted,
@@ -179,6 +178,10 @@ impl Task {
             address: text.to_owned(),
             reason,
         };
+        // libp2p shares a port with whoever has it already and lets it share too; two nodes on one port are a mistake.
+        if let Some(place) = plain_tcp(&address) {
+            std::net::TcpListener::bind(place).map_err(|error| refused(error.to_string()))?;
+        }
         self.swarm
             .listen_on(address)
             .map_err(|error| refused(error.to_string()))?;
@@ -369,7 +372,7 @@ impl Task {
             .swarm
             .behaviour_mut()
             .requests
-            .send_request(&peer, request);
+            .send_request(&peer, Ok(request));
         self.asked.insert(id, Asked::Snapshot(reply));
     }
 
@@ -382,7 +385,7 @@ impl Task {
             .swarm
             .behaviour_mut()
             .requests
-            .send_request(&peer, Request::Hello(hello));
+            .send_request(&peer, Ok(Request::Hello(hello)));
         self.asked.insert(id, Asked::Hello);
     }
 
@@ -446,22 +449,18 @@ impl Task {
                 error,
                 ..
             } => {
-                // Where another dial to it is under way, that one reports.
-                if !matches!(error, DialError::DialPeerConditionFalse(_)) {
-                    tracing::debug!(%peer, %error, "cannot connect");
-                    self.book.failed(&peer, random(), self.now());
-                }
+                tracing::debug!(%peer, %error, "cannot connect");
+                self.book.failed(&peer, random(), self.now());
             }
             SwarmEvent::NewListenAddr { address, .. } => {
-                if !self.listening.contains(&address) {
-                    self.listening.push(address);
-                }
+                self.listening.retain(|known| *known != address);
+                self.listening.push(address);
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.retain(|known| *known != address);
             }
             SwarmEvent::ListenerError { error, .. } => {
-                tracing::warn!(%error, "listening for gossip")
+                tracing::warn!(%error, "listening for gossip");
             }
             _ => {}
         }
@@ -619,7 +618,7 @@ impl Task {
         gossip.report_message_validation_result(id, &from, acceptance);
     }
 
-    fn on_request_response(&mut self, event: request_response::Event<Request, Response>) {
+    fn on_request_response(&mut self, event: request_response::Event<codec::Asked, Response>) {
         let now = self.now();
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
@@ -643,19 +642,15 @@ impl Task {
             } => {
                 self.on_no_answer(peer, request_id, &error, now);
             }
-            request_response::Event::InboundFailure { peer, error, .. } => {
-                if matches!(&error, InboundFailure::Io(error) if is_junk(error)) {
-                    self.fault(peer, Fault::Junk, now);
-                }
-            }
-            request_response::Event::ResponseSent { .. } => {}
+            request_response::Event::InboundFailure { .. }
+            | request_response::Event::ResponseSent { .. } => {}
         }
     }
 
     fn on_request(
         &mut self,
         from: PeerId,
-        request: Request,
+        request: codec::Asked,
         channel: ResponseChannel<Response>,
         now: u64,
     ) {
@@ -672,13 +667,17 @@ impl Task {
             }
         }
         let wanted = match request {
-            Request::Hello(hello) => {
+            Err(error) => {
+                tracing::debug!(%from, %error, "a request is refused");
+                return self.fault(from, Fault::Junk, now);
+            }
+            Ok(Request::Hello(hello)) => {
                 self.on_hello(from, &hello, now);
                 let own = self.hello(from);
                 return self.answer(channel, Response::Hello(own));
             }
-            Request::Manifest => Wanted::Manifest,
-            Request::Piece { height, index } => Wanted::Piece { height, index },
+            Ok(Request::Manifest) => Wanted::Manifest,
+            Ok(Request::Piece { height, index }) => Wanted::Piece { height, index },
         };
         let most = usize::try_from(self.limits.serving).unwrap_or(usize::MAX);
         if self.answering.len() >= most {
