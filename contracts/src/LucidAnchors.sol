@@ -28,13 +28,22 @@ contract LucidAnchors is ILucidAnchors {
         address opener;
     }
 
+    // A Session in storage. The compiler would write the members of its first word one after the other, 200 gas each.
+    struct Entry {
+        // From the low end: owner (160 bits), size (64), status (8).
+        uint256 head;
+        bytes32 commitment;
+        bytes32 root;
+        address opener;
+    }
+
     struct Batch {
         address sender;
         uint32 count;
         uint64 height;
     }
 
-    mapping(bytes32 id => Session) private _sessions;
+    mapping(bytes32 id => Entry) private _sessions;
     mapping(bytes32 root => Batch) private _batches;
 
     event SessionOpened(
@@ -70,8 +79,8 @@ contract LucidAnchors is ILucidAnchors {
     /// @param sessionKey Public key that signs the session's records.
     /// @param policyHash Hash of the policy the session runs under.
     function openSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 policyHash) external {
-        Session storage entry = _take(id, owner);
-        (entry.owner, entry.size, entry.status) = (owner, 0, Status.Open);
+        Entry storage entry = _take(id, owner);
+        entry.head = _head(owner, 0, Status.Open);
         entry.commitment = _openCommitment(sessionKey, policyHash);
         if (msg.sender != owner) entry.opener = msg.sender;
         emit SessionOpened(id, owner, msg.sender, sessionKey, policyHash);
@@ -81,10 +90,9 @@ contract LucidAnchors is ILucidAnchors {
     /// @param size How many; more than at the last checkpoint.
     /// @param root Merkle root over them.
     function checkpoint(bytes32 id, uint64 size, bytes32 root) external {
-        Session storage entry = _openFor(id);
-        uint64 last = entry.size;
+        (Entry storage entry, address owner, uint64 last) = _openFor(id);
         if (size <= last) revert SizeMustGrow(id, size, last);
-        entry.size = size;
+        entry.head = _head(owner, size, Status.Open);
         entry.root = root;
         emit Checkpoint(id, size, root);
     }
@@ -92,11 +100,9 @@ contract LucidAnchors is ILucidAnchors {
     /// @notice Closes an open session, once.
     /// @param chunkCount At least what the last checkpoint covers.
     function closeSession(bytes32 id, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external {
-        Session storage entry = _openFor(id);
-        uint64 last = entry.size;
+        (Entry storage entry, address owner, uint64 last) = _openFor(id);
         if (chunkCount < last) revert FewerChunksThanCheckpointed(id, chunkCount, last);
-        address owner = entry.owner;
-        (entry.size, entry.status) = (chunkCount, Status.Closed);
+        entry.head = _head(owner, chunkCount, Status.Closed);
         entry.commitment = _closedCommitment(entry.commitment, manifestHash, merkleRoot);
         entry.root = merkleRoot;
         emit SessionClosed(id, owner, manifestHash, merkleRoot, chunkCount);
@@ -111,8 +117,8 @@ contract LucidAnchors is ILucidAnchors {
         bytes32 merkleRoot,
         uint64 chunkCount
     ) external {
-        Session storage entry = _take(id, owner);
-        (entry.owner, entry.size, entry.status) = (owner, chunkCount, Status.Closed);
+        Entry storage entry = _take(id, owner);
+        entry.head = _head(owner, chunkCount, Status.Closed);
         entry.commitment = _closedCommitment(_openCommitment(sessionKey, 0), manifestHash, merkleRoot);
         emit SessionRegistered(id, owner, sessionKey, manifestHash, merkleRoot, chunkCount);
     }
@@ -129,12 +135,14 @@ contract LucidAnchors is ILucidAnchors {
 
     /// @notice A session. All zero where the id is free.
     function session(bytes32 id) external view returns (Session memory) {
-        return _sessions[id];
+        Entry storage entry = _sessions[id];
+        uint256 head = entry.head;
+        return Session(_owner(head), _size(head), _status(head), entry.commitment, entry.root, entry.opener);
     }
 
     /// @notice Whose session it is, zero where the id is free.
     function ownerOf(bytes32 id) external view returns (address) {
-        return _sessions[id].owner;
+        return _owner(_sessions[id].head);
     }
 
     /// @notice Who sent a batch of checkpoints, how many it has, and in which block it came. All zero where it is unknown.
@@ -151,9 +159,10 @@ contract LucidAnchors is ILucidAnchors {
         bytes32 merkleRoot,
         uint64 chunkCount
     ) external view returns (bool) {
-        Session storage found = _sessions[id];
-        return found.status == Status.Closed && found.size == chunkCount
-            && found.commitment == commitmentOf(sessionKey, policyHash, manifestHash, merkleRoot);
+        Entry storage entry = _sessions[id];
+        uint256 head = entry.head;
+        return _status(head) == Status.Closed && _size(head) == chunkCount
+            && entry.commitment == commitmentOf(sessionKey, policyHash, manifestHash, merkleRoot);
     }
 
     /// @notice What is stored for a closed session:
@@ -179,26 +188,41 @@ contract LucidAnchors is ILucidAnchors {
         returns (bool)
     {
         address sender = _batches[batchRoot].sender;
-        if (sender == address(0) || !_isParty(_sessions[id], sender)) return false;
+        Entry storage entry = _sessions[id];
+        if (sender == address(0) || (sender != _owner(entry.head) && sender != entry.opener)) return false;
         return MerkleProof.verifyCalldata(path, batchRoot, checkpointLeaf(id, size, root));
     }
 
-    function _take(bytes32 id, address owner) private view returns (Session storage taken) {
+    function _take(bytes32 id, address owner) private view returns (Entry storage entry) {
         if (id == 0) revert ZeroId();
         if (owner == address(0)) revert ZeroOwner(id);
-        taken = _sessions[id];
-        if (taken.status != Status.None) revert SessionExists(id);
+        entry = _sessions[id];
+        if (entry.head != 0) revert SessionExists(id);
     }
 
-    function _openFor(bytes32 id) private view returns (Session storage open) {
-        open = _sessions[id];
-        if (open.status != Status.Open) revert SessionNotOpen(id);
-        if (!_isParty(open, msg.sender)) revert NotSessionParty(id, msg.sender);
+    function _openFor(bytes32 id) private view returns (Entry storage entry, address owner, uint64 size) {
+        entry = _sessions[id];
+        uint256 head = entry.head;
+        if (_status(head) != Status.Open) revert SessionNotOpen(id);
+        (owner, size) = (_owner(head), _size(head));
+        // No opener is stored where it was the owner, and nobody is the zero address.
+        if (msg.sender != owner && msg.sender != entry.opener) revert NotSessionParty(id, msg.sender);
     }
 
-    // A free id has no owner, and nobody is the zero address.
-    function _isParty(Session storage of_, address who) private view returns (bool) {
-        return who == of_.owner || who == of_.opener;
+    function _head(address owner, uint64 size, Status status) private pure returns (uint256) {
+        return uint256(uint160(owner)) | uint256(size) << 160 | uint256(status) << 224;
+    }
+
+    function _owner(uint256 head) private pure returns (address) {
+        return address(uint160(head));
+    }
+
+    function _size(uint256 head) private pure returns (uint64) {
+        return uint64(head >> 160);
+    }
+
+    function _status(uint256 head) private pure returns (Status) {
+        return Status(uint8(head >> 224));
     }
 
     function _openCommitment(bytes32 sessionKey, bytes32 policyHash) private pure returns (bytes32) {

@@ -25,6 +25,7 @@ interface Vm {
     function etch(address target, bytes calldata code) external;
     function load(address target, bytes32 slot) external view returns (bytes32);
     function chainId(uint256 id) external;
+    function getCode(string calldata artifact) external view returns (bytes memory);
     function addr(uint256 key) external pure returns (address);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function assume(bool condition) external pure;
@@ -35,7 +36,16 @@ interface Vm {
     function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter) external;
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
-    function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256 gasUsed);
+
+    struct Gas {
+        uint64 gasLimit;
+        uint64 gasTotalUsed;
+        uint64 gasMemoryUsed;
+        int64 gasRefunded;
+        uint64 gasRemaining;
+    }
+
+    function lastCallGas() external view returns (Gas memory);
 }
 
 /// @dev All eight contracts where the chain has them, made the way the chain makes them: creation code with its arguments is put
@@ -61,33 +71,39 @@ abstract contract Base {
         bytes32[] memory keys = new bytes32[](0);
         uint256[] memory values = new uint256[](0);
         deployParams(keys, values);
-        construct(address(anchors), type(LucidAnchors).creationCode, "");
+        construct(address(anchors), vm.getCode("LucidAnchors.sol:LucidAnchors"), "");
         construct(
-            address(chunks), type(LucidChunkStore).creationCode, abi.encode(address(anchors), address(params), address(credits))
+            address(chunks),
+            vm.getCode("LucidChunkStore.sol:LucidChunkStore"),
+            abi.encode(address(anchors), address(params), address(credits))
         );
         construct(
             address(governor),
-            type(LucidGovernor).creationCode,
+            vm.getCode("LucidGovernor.sol:LucidGovernor"),
             abi.encode(address(timelock), address(params), address(signers), address(credits))
         );
         construct(
             address(timelock),
-            type(Timelock).creationCode,
+            vm.getCode("Timelock.sol:Timelock"),
             abi.encode(address(governor), address(params), address(signers), address(credits))
         );
         address[3] memory first = [address(0x51), address(0x52), address(0x53)];
-        construct(address(signers), type(SignerRegistry).creationCode, abi.encode(address(timelock), first));
+        construct(
+            address(signers), vm.getCode("SignerRegistry.sol:SignerRegistry"), abi.encode(address(timelock), first)
+        );
         construct(
             address(credits),
-            type(WorkCredits).creationCode,
+            vm.getCode("WorkCredits.sol:WorkCredits"),
             abi.encode(address(params), address(timelock), genesis(validatorCount))
         );
-        construct(address(lucid), type(LUCID).creationCode, "");
+        construct(address(lucid), vm.getCode("LUCID.sol:LUCID"), "");
         vm.deal(address(credits), RESERVE);
     }
 
     function deployParams(bytes32[] memory keys, uint256[] memory values) internal {
-        construct(address(params), type(ParamRegistry).creationCode, abi.encode(address(timelock), keys, values));
+        construct(
+            address(params), vm.getCode("ParamRegistry.sol:ParamRegistry"), abi.encode(address(timelock), keys, values)
+        );
     }
 
     function construct(address at, bytes memory creation, bytes memory arguments) internal {
@@ -143,11 +159,14 @@ abstract contract Base {
     }
 
     function makeBlock(address[] memory signed, address[] memory missed) internal {
+        makeBlockBy(order()[0], signed, missed);
+    }
+
+    function makeBlockBy(address proposer, address[] memory signed, address[] memory missed) internal {
         (uint64 height,) = credits.progress();
         uint64 slot = credits.openSlot();
-        address[] memory list = order();
         vm.prank(SYSTEM);
-        credits.onBlock(height + 1, slot, list[0], signed, missed);
+        credits.onBlock(height + 1, slot, proposer, signed, missed);
     }
 
     function seal(uint64 nextSlot, address[] memory next) internal {
@@ -162,6 +181,17 @@ abstract contract Base {
         for (uint256 i = 0; i < slots; ++i) {
             makeBlock(activeSet(), none());
             seal(credits.openSlot() + 1, activeSet());
+        }
+    }
+
+    /// @dev lucid_poot's `cool_down`: those of `entered` at the end, all in their order.
+    function coolDown(address[] memory list, address[] memory entered) internal pure returns (address[] memory cooled) {
+        cooled = new address[](list.length);
+        uint256 count = 0;
+        for (uint256 pass_ = 0; pass_ < 2; ++pass_) {
+            for (uint256 i = 0; i < list.length; ++i) {
+                if (contains(entered, list[i]) == (pass_ == 1)) cooled[count++] = list[i];
+            }
         }
     }
 
