@@ -1,9 +1,9 @@
-//! Branches in memory. Two maps: what is used moves to the young one, and when that is full the old one is dropped, which
-//! keeps what was used lately at no cost for keeping order.
+//! Rows in memory. Two maps: what is used moves to the young one, and when that is full the old one is dropped, which keeps
+//! what was used lately at no cost for keeping order.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use alloy_primitives::map::HashMap;
 use fjall::Slice;
 
 const SHARDS: usize = 16;
@@ -11,19 +11,26 @@ const SHARDS: usize = 16;
 /// Rough cost of an entry besides its bytes.
 const ENTRY: usize = 96;
 
+/// A row, or that there is none.
+type Row = Option<Slice>;
+
 #[derive(Default)]
 struct Shard {
-    young: HashMap<Vec<u8>, Slice>,
-    old: HashMap<Vec<u8>, Slice>,
+    young: HashMap<Box<[u8]>, Row>,
+    old: HashMap<Box<[u8]>, Row>,
     young_bytes: usize,
 }
 
+fn len(row: &Row) -> usize {
+    row.as_ref().map_or(0, |bytes| bytes.len())
+}
+
 impl Shard {
-    fn put(&mut self, key: Vec<u8>, value: Slice, budget: usize) {
+    fn put(&mut self, key: Box<[u8]>, row: Row, budget: usize) {
         let fixed = key.len() + ENTRY;
-        self.young_bytes += fixed + value.len();
-        if let Some(before) = self.young.insert(key, value) {
-            self.young_bytes = self.young_bytes.saturating_sub(fixed + before.len());
+        self.young_bytes += fixed + len(&row);
+        if let Some(before) = self.young.insert(key, row) {
+            self.young_bytes = self.young_bytes.saturating_sub(fixed + len(&before));
         }
         if self.young_bytes > budget / 2 {
             self.old = std::mem::take(&mut self.young);
@@ -31,20 +38,20 @@ impl Shard {
         }
     }
 
-    fn get(&mut self, key: &[u8], budget: usize) -> Option<Slice> {
-        if let Some(value) = self.young.get(key) {
-            return Some(value.clone());
+    fn get(&mut self, key: &[u8], budget: usize) -> Option<Row> {
+        if let Some(row) = self.young.get(key) {
+            return Some(row.clone());
         }
-        let (key, value) = self.old.remove_entry(key)?;
-        self.put(key, value.clone(), budget);
-        Some(value)
+        let (key, row) = self.old.remove_entry(key)?;
+        self.put(key, row.clone(), budget);
+        Some(row)
     }
 }
 
-/// Encoded branches of the newest state by node key.
+/// Rows of the newest state by key.
 pub(crate) struct Cache {
     /// Which state the content belongs to. INVARIANT: content is read and added only under this lock and only for this
-    /// generation, so that work on an older state neither sees newer branches nor leaves older ones behind.
+    /// generation, so that work on an older state neither sees newer rows nor leaves older ones behind.
     generation: RwLock<u64>,
     shards: [Mutex<Shard>; SHARDS],
     shard_budget: usize,
@@ -60,14 +67,15 @@ impl Cache {
     }
 
     fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
-        // The end of a key is the path, which is evenly spread.
+        // The end of a key is a hash or a path in a tree of hashes, and so evenly spread.
         let sum = key.iter().rev().take(4).fold(0usize, |sum, b| {
             sum.wrapping_mul(31).wrapping_add(usize::from(*b))
         });
         &self.shards[sum % SHARDS]
     }
 
-    pub(crate) fn get(&self, generation: u64, key: &[u8]) -> Option<Slice> {
+    /// `None` if it is not known here.
+    pub(crate) fn get(&self, generation: u64, key: &[u8]) -> Option<Row> {
         let now = self
             .generation
             .read()
@@ -81,18 +89,18 @@ impl Cache {
             .get(key, self.shard_budget)
     }
 
-    pub(crate) fn put(&self, generation: u64, key: Vec<u8>, value: &[u8]) {
+    pub(crate) fn put(&self, generation: u64, key: &[u8], row: Option<&[u8]>) {
         let now = self
             .generation
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         if *now == generation {
             // Copied: the database's slice would keep the whole block that it lies in.
-            let value = Slice::from(value);
-            self.shard(&key)
+            let row = row.map(Slice::from);
+            self.shard(key)
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .put(key, value, self.shard_budget);
+                .put(key.into(), row, self.shard_budget);
         }
     }
 
@@ -100,40 +108,19 @@ impl Cache {
     pub(crate) fn advance<'a>(
         &self,
         generation: u64,
-        changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+        changes: impl Iterator<Item = (&'a [u8], Row)>,
     ) {
         let mut now = self
             .generation
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        for (key, value) in changes {
+        for (key, row) in changes {
             let mut shard = self
                 .shard(key)
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             shard.old.remove(key);
-            match value {
-                Some(value) => shard.put(key.to_vec(), Slice::from(value), self.shard_budget),
-                None => {
-                    if let Some(before) = shard.young.remove(key) {
-                        shard.young_bytes = shard
-                            .young_bytes
-                            .saturating_sub(key.len() + before.len() + ENTRY);
-                    }
-                }
-            }
-        }
-        *now = generation;
-    }
-
-    /// Forgets everything.
-    pub(crate) fn reset(&self, generation: u64) {
-        let mut now = self
-            .generation
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        for shard in &self.shards {
-            *shard.lock().unwrap_or_else(PoisonError::into_inner) = Shard::default();
+            shard.put(key.into(), row, self.shard_budget);
         }
         *now = generation;
     }

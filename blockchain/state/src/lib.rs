@@ -8,7 +8,7 @@
 //! | `state-flat` | `keccak(address)`, or that and `keccak(slot)` | the account, or the slot's value |
 //! | `state-nodes` | tree, depth and path of a branch | the branch: what hangs on it, with hashes |
 //! | `state-code` | code hash | the code |
-//! | `state-history` | one of the above keys and a height | what it held before that height |
+//! | `state-history` | a height | what the keys that it changed held before |
 //! | `state-meta` | | height, root and the oldest height that can still be read |
 //!
 //! Only branches are stored as nodes. A leaf is a row of `state-flat`, and the branch above it keeps the rest of the leaf's
@@ -21,6 +21,7 @@
 //! INVARIANT: nothing here depends on time, on hash-map order or on what happens to be cached: same changes, same root.
 
 mod cache;
+mod history;
 mod keys;
 mod memory;
 mod record;

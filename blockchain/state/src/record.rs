@@ -5,7 +5,7 @@ use alloy_rlp::{Encodable, Header};
 use alloy_trie::KECCAK_EMPTY;
 
 use crate::Account;
-use crate::trie::{self, Branch, Child};
+use crate::trie::{self, Child};
 
 /// Layout of all keyspaces; a change of any of them raises it.
 pub(crate) const VERSION: u8 = 1;
@@ -139,6 +139,8 @@ pub(crate) struct Head {
     pub(crate) height: u64,
     /// The oldest height that can still be read.
     pub(crate) oldest: u64,
+    /// History of heights up to this one is deleted. Behind `oldest` while there is more to delete than one block may.
+    pub(crate) pruned: u64,
     pub(crate) root: Option<Child>,
 }
 
@@ -147,6 +149,7 @@ impl Head {
         let mut out = vec![VERSION];
         out.extend_from_slice(&self.height.to_be_bytes());
         out.extend_from_slice(&self.oldest.to_be_bytes());
+        out.extend_from_slice(&self.pruned.to_be_bytes());
         encode_root(self.root.as_ref(), &mut out);
         out
     }
@@ -157,66 +160,12 @@ impl Head {
         };
         let (height, bytes) = bytes.split_first_chunk()?;
         let (oldest, bytes) = bytes.split_first_chunk()?;
+        let (pruned, bytes) = bytes.split_first_chunk()?;
         Some(Self {
             height: u64::from_be_bytes(*height),
             oldest: u64::from_be_bytes(*oldest),
+            pruned: u64::from_be_bytes(*pruned),
             root: root_from_bytes(bytes)?,
         })
-    }
-}
-
-/// What a key held before a height.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Previous {
-    /// Nothing.
-    Absent,
-    /// This value.
-    Whole(Vec<u8>),
-    /// A branch that differs from the next one in `mask` only; these are the children there. Most blocks touch one or
-    /// two children of a branch, and a whole branch is half a kilobyte.
-    Part { mask: u16, children: Vec<u8> },
-}
-
-impl Previous {
-    pub(crate) fn of_branch(old: Option<&Branch>, new: Option<&Branch>) -> Self {
-        match (old, new) {
-            (None, _) => Self::Absent,
-            (Some(old), None) => Self::Whole(old.encode()),
-            (Some(old), Some(new)) => {
-                let mask = old
-                    .children
-                    .iter()
-                    .zip(&new.children)
-                    .enumerate()
-                    .fold(0u16, |mask, (i, (a, b))| mask | u16::from(a != b) << i);
-                let mut children = Vec::with_capacity(128);
-                old.encode_slots(mask, &mut children);
-                Self::Part { mask, children }
-            }
-        }
-    }
-
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Absent => vec![0],
-            Self::Whole(value) => [&[1], value.as_slice()].concat(),
-            Self::Part { mask, children } => [&[2], &mask.to_be_bytes()[..], children].concat(),
-        }
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (kind, rest) = bytes.split_first()?;
-        match kind {
-            0 if rest.is_empty() => Some(Self::Absent),
-            1 => Some(Self::Whole(rest.to_vec())),
-            2 => {
-                let (mask, children) = rest.split_first_chunk()?;
-                Some(Self::Part {
-                    mask: u16::from_be_bytes(*mask),
-                    children: children.to_vec(),
-                })
-            }
-            _ => None,
-        }
     }
 }

@@ -396,6 +396,7 @@ impl Restore {
             &Head {
                 height,
                 oldest: height,
+                pruned: height,
                 root,
             },
         );
@@ -469,9 +470,9 @@ struct Growing<'a> {
 impl Source for Growing<'_> {
     fn branch(&self, path: &Nibbles) -> Result<Branch> {
         let key = keys::node(self.owner.as_ref(), path);
-        let bytes = self.keyspaces.nodes.get(&key)?;
+        let bytes = self.keyspaces.nodes.get(&*key)?;
         bytes
-            .and_then(|bytes| Branch::decode(&bytes, path.len()))
+            .and_then(|bytes| Branch::decode(bytes, path.len()))
             .ok_or_else(|| damaged("a rebuilt branch", &key))
     }
 
@@ -529,15 +530,15 @@ impl Growth {
             keyspaces,
             owner: self.owner,
         };
-        let mut written = Vec::new();
-        self.root = trie::apply(&source, self.root.take(), &self.waiting, &mut written)?;
+        let (root, written) = trie::apply(&source, self.root.take(), &self.waiting)?;
+        self.root = root;
         self.waiting.clear();
         let mut batch = keyspaces.db.batch();
         for branch in written {
             let key = keys::node(self.owner.as_ref(), &branch.path);
             match branch.new {
-                Some(new) => batch.insert(&keyspaces.nodes, key, new.encode()),
-                None => batch.remove(&keyspaces.nodes, key),
+                Some(new) => batch.insert(&keyspaces.nodes, &*key, new),
+                None => batch.remove(&keyspaces.nodes, &*key),
             }
         }
         batch.commit()?;

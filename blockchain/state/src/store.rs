@@ -9,19 +9,18 @@ use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Readable, Slice, Snapshot,
 };
 
-use crate::cache::Cache;
-use crate::keys::{self, Table};
-use crate::record::{self, AccountRecord, Head, Previous};
+use crate::history::{self, Previous, Recorder, Table};
+use crate::keys;
+use crate::record::{self, AccountRecord, Head};
 use crate::trie::{self, Change, Child, Rewritten};
-use crate::view::{AccountProof, AccountTree, Historic, StorageTree, View, damaged};
+use crate::view::{AccountProof, AccountTree, Historic, Memory, StorageTree, View, damaged};
 use crate::{Account, MAX_CODE_BYTES, Result, StateChanges, StateError, StateReader};
 
-/// How many changed keys one list in the history names.
-const KEYS_A_LIST: usize = 256;
+/// So many heights' history a block prunes at most: one in the long run, more while a backlog is left (a shortened history).
+const PRUNED_A_BLOCK: u64 = 4;
 
-/// How many such lists a block prunes at least, if there are as many; twice its own number if that is more. So the work
-/// is bounded by what blocks do themselves, and a backlog (a shortened history) melts away.
-const LISTS_A_BLOCK: usize = 32;
+/// From this many slots of one account on, what they held is read by several threads.
+const PARALLEL_FROM: usize = 256;
 
 const HEAD: &[u8] = b"head";
 /// Set while a snapshot is being restored. What is found under it at start is half a state and is dropped.
@@ -32,7 +31,8 @@ pub(crate) const RESTORING: &[u8] = b"restoring";
 pub struct StateOptions {
     /// How many heights below the newest stay readable. Zero keeps no history.
     pub history: u64,
-    /// Memory for branches of the trees, in bytes.
+    /// Memory for branches of the trees and for rows, in bytes. It pays to hold all branches: half a kilobyte for each
+    /// eight keys or so.
     pub cache_bytes: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for StateOptions {
     fn default() -> Self {
         Self {
             history: 256,
-            cache_bytes: 32 << 20,
+            cache_bytes: 64 << 20,
         }
     }
 }
@@ -107,17 +107,16 @@ impl Keyspaces {
 
 /// A value of `state-flat` that changes.
 struct FlatWrite {
-    table: Table,
-    key: Vec<u8>,
+    key: Slice,
     old: Option<Slice>,
-    new: Option<Vec<u8>>,
+    new: Option<Slice>,
 }
 
-/// A branch that changes.
+/// A branch that changes; `previous` as the history has it.
 struct NodeWrite {
-    key: Vec<u8>,
-    previous: Previous,
-    new: Option<Vec<u8>>,
+    key: Slice,
+    previous: Vec<u8>,
+    new: Option<Slice>,
 }
 
 /// The outcome of [`State::prepare`]: a root, and all that must be written for it.
@@ -161,7 +160,6 @@ pub struct State(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) keyspaces: Arc<Keyspaces>,
-    pub(crate) cache: Arc<Cache>,
     options: StateOptions,
     view: RwLock<Arc<View>>,
     /// A snapshot is on its way in.
@@ -176,13 +174,11 @@ impl Inner {
             .clone()
     }
 
-    /// Makes what the database holds now the present state; whatever was cached is forgotten.
+    /// Makes what the database holds now the present state; whatever was in memory is forgotten.
     pub(crate) fn reload(&self) -> Result<()> {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        let generation = view.generation + 1;
-        let next = View::new(self.keyspaces.clone(), self.cache.clone(), generation)?;
-        self.cache.reset(generation);
-        *view = Arc::new(next);
+        let memory = Arc::new(Memory::new(self.options.cache_bytes));
+        *view = Arc::new(View::new(self.keyspaces.clone(), memory, 0)?);
         Ok(())
     }
 }
@@ -204,13 +200,12 @@ impl State {
         if keyspaces.meta.contains_key(RESTORING)? {
             keyspaces.clear()?;
         }
-        let cache = Arc::new(Cache::new(options.cache_bytes));
-        let view = View::new(keyspaces.clone(), cache.clone(), 0)?;
+        let memory = Arc::new(Memory::new(options.cache_bytes));
+        let view = RwLock::new(Arc::new(View::new(keyspaces.clone(), memory, 0)?));
         Ok(Self(Arc::new(Inner {
             keyspaces,
-            cache,
             options,
-            view: RwLock::new(Arc::new(view)),
+            view,
             restoring: AtomicBool::new(false),
         })))
     }
@@ -289,7 +284,7 @@ impl State {
             .collect();
         addresses.sort_unstable();
         for (key, address) in addresses {
-            let old_bytes = view.snapshot.get(&view.keyspaces.flat, key)?;
+            let old_bytes = view.flat(&key.0, None)?;
             let old = old_bytes
                 .as_ref()
                 .map(|bytes| {
@@ -308,8 +303,7 @@ impl State {
                 if old.is_some() {
                     delete_storage(&view, &key, &mut flat, &mut nodes)?;
                     flat.push(FlatWrite {
-                        table: Table::Account,
-                        key: key.to_vec(),
+                        key: key.0.into(),
                         old: old_bytes,
                         new: None,
                     });
@@ -330,9 +324,13 @@ impl State {
                     owner: key,
                     at: None,
                 };
-                let mut written = Vec::new();
-                storage = trie::apply(&tree, storage, &changes, &mut written)?;
-                nodes.extend(written.iter().map(|branch| node_write(Some(&key), branch)));
+                let (root, written) = trie::apply(&tree, storage, &changes)?;
+                storage = root;
+                nodes.extend(
+                    written
+                        .into_iter()
+                        .map(|branch| node_write(Some(&key), branch)),
+                );
             }
             let record = AccountRecord { account, storage };
             if old.as_ref() != Some(&record) {
@@ -340,28 +338,24 @@ impl State {
                     key,
                     value: Some(record.rlp()),
                 });
-                let new = Some(record.encode());
                 flat.push(FlatWrite {
-                    table: Table::Account,
-                    key: key.to_vec(),
+                    key: key.0.into(),
                     old: old_bytes,
-                    new,
+                    new: Some(record.encode().into()),
                 });
             }
         }
 
         let old_tree = view.head.as_ref().and_then(|head| head.root.clone());
-        let mut written = Vec::new();
-        let tree = trie::apply(
+        let (tree, written) = trie::apply(
             &AccountTree {
                 view: &view,
                 at: None,
             },
             old_tree,
             &tree_changes,
-            &mut written,
         )?;
-        nodes.extend(written.iter().map(|branch| node_write(None, branch)));
+        nodes.extend(written.into_iter().map(|branch| node_write(None, branch)));
 
         let mut code = Vec::new();
         for (hash, bytes) in &changes.code {
@@ -407,19 +401,17 @@ impl State {
                 root: view.root,
             });
         }
-        let oldest = match &view.head {
-            None => height,
+        let (oldest, pruned) = match &view.head {
+            None => (height, height),
             Some(head) if head.height.checked_add(1) == Some(height) => {
-                let oldest = if self.0.options.history == 0 {
-                    // Nothing is recorded for this height, so nothing below it can be read.
-                    self.prune(&view, u64::MAX, usize::MAX, batch)?;
-                    height
+                let pruned = self.prune(&view, head, height, batch)?;
+                if self.0.options.history == 0 {
+                    // Nothing is recorded of this height, so nothing below it can be read.
+                    (height, pruned)
                 } else {
-                    let lists = self.record_history(height, &view, prepared, batch);
-                    let keep_from = height.saturating_sub(self.0.options.history);
-                    self.prune(&view, keep_from, LISTS_A_BLOCK.max(2 * lists), batch)?
-                };
-                oldest.max(head.oldest)
+                    Self::record(&view, prepared).write(height, &keyspaces.history, batch);
+                    (head.oldest.max(pruned), pruned)
+                }
             }
             Some(head) => {
                 return Err(StateError::HeightOutOfOrder {
@@ -428,20 +420,19 @@ impl State {
                 });
             }
         };
-        for write in &prepared.flat {
-            match &write.new {
-                Some(value) => {
-                    batch.insert(&keyspaces.flat, write.key.as_slice(), value.as_slice());
-                }
-                None => batch.remove(&keyspaces.flat, write.key.as_slice()),
-            }
-        }
-        for write in &prepared.nodes {
-            match &write.new {
-                Some(value) => {
-                    batch.insert(&keyspaces.nodes, write.key.as_slice(), value.as_slice());
-                }
-                None => batch.remove(&keyspaces.nodes, write.key.as_slice()),
+        let rows = prepared
+            .flat
+            .iter()
+            .map(|write| (&keyspaces.flat, &write.key, &write.new));
+        for (keyspace, key, new) in rows.chain(
+            prepared
+                .nodes
+                .iter()
+                .map(|write| (&keyspaces.nodes, &write.key, &write.new)),
+        ) {
+            match new {
+                Some(value) => batch.insert(keyspace, key.clone(), value.clone()),
+                None => batch.remove(keyspace, key.clone()),
             }
         }
         for (hash, code) in &prepared.code {
@@ -452,6 +443,7 @@ impl State {
             &Head {
                 height,
                 oldest,
+                pruned,
                 root: prepared.tree.clone(),
             },
         );
@@ -463,100 +455,76 @@ impl State {
     pub fn committed(&self, height: u64, prepared: &Prepared) -> Result<()> {
         let mut view = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
         let generation = view.generation + 1;
-        let next = View::new(self.0.keyspaces.clone(), self.0.cache.clone(), generation)?;
-        if next.head.as_ref().map(|head| head.height) != Some(height) || next.root != prepared.root
-        {
+        let next = View::new(self.0.keyspaces.clone(), view.memory.clone(), generation)?;
+        let Some(head) = next
+            .head
+            .as_ref()
+            .filter(|head| head.height == height && next.root == prepared.root)
+        else {
             return Err(StateError::NotWritten(height));
-        }
-        if view.root == prepared.prepared_on {
-            self.0.cache.advance(
-                generation,
-                prepared
-                    .nodes
-                    .iter()
-                    .map(|write| (write.key.as_slice(), write.new.as_deref())),
-            );
-        } else {
-            self.0.cache.reset(generation);
-        }
+        };
+        // INVARIANT: commit has refused what was prepared on another state, so these are all the changes between the two.
+        let memory = &view.memory;
+        memory.nodes.advance(
+            generation,
+            prepared
+                .nodes
+                .iter()
+                .map(|write| (&*write.key, write.new.clone())),
+        );
+        memory.flat.advance(
+            generation,
+            prepared
+                .flat
+                .iter()
+                .map(|write| (&*write.key, write.new.clone())),
+        );
+        memory.indexes.forget_up_to(head.oldest);
         *view = Arc::new(next);
         Ok(())
     }
 
-    /// Writes what every changed key held before `height`, and lists them for pruning. Gives the number of lists.
-    fn record_history(
-        &self,
-        height: u64,
-        view: &View,
-        prepared: &Prepared,
-        batch: &mut OwnedWriteBatch,
-    ) -> usize {
-        let history = &self.0.keyspaces.history;
-        let mut changed = Vec::with_capacity(prepared.flat.len() + prepared.nodes.len() + 1);
-        let mut record = |table, key: &[u8], previous: &Previous| {
-            let key = keys::history(table, key, height);
-            batch.insert(history, key.as_slice(), previous.encode());
-            changed.push(key);
-        };
+    /// What every changed key held before this block.
+    fn record(view: &View, prepared: &Prepared) -> Recorder {
+        let mut recorder = Recorder::with_capacity(prepared.flat.len() + prepared.nodes.len() + 1);
         for write in &prepared.flat {
             let previous = write
                 .old
-                .as_ref()
-                .map_or(Previous::Absent, |old| Previous::Whole(old.to_vec()));
-            record(write.table, &write.key, &previous);
+                .as_deref()
+                .map_or(Previous::Absent, Previous::Whole);
+            recorder.add(Table::Flat, &write.key, &previous.encode());
         }
         for write in &prepared.nodes {
-            record(Table::Node, &write.key, &write.previous);
+            recorder.add(Table::Node, &write.key, &write.previous);
         }
         let old_tree = view.head.as_ref().and_then(|head| head.root.as_ref());
         if old_tree != prepared.tree.as_ref() {
-            record(
+            recorder.add(
                 Table::Root,
                 &[],
-                &Previous::Whole(record::root_bytes(old_tree)),
+                &Previous::Whole(&record::root_bytes(old_tree)).encode(),
             );
         }
-        let mut lists = 0;
-        for (part, keys) in (0u32..).zip(changed.chunks(KEYS_A_LIST)) {
-            batch.insert(history, keys::changed(height, part), encode_list(keys));
-            lists += 1;
-        }
-        lists
+        recorder
     }
 
-    /// Removes history of heights up to `keep_from`, at most `lists` lists of it. Gives the oldest height that can be
-    /// read afterwards: a height whose history is begun on takes the one before it away.
+    /// Deletes history that is too old once `height` is committed, a bounded part of it. Gives the last height whose history
+    /// is gone: that height itself can still be read, for it takes what later ones replaced.
     fn prune(
         &self,
         view: &View,
-        keep_from: u64,
-        lists: usize,
+        head: &Head,
+        height: u64,
         batch: &mut OwnedWriteBatch,
     ) -> Result<u64> {
-        let history = &self.0.keyspaces.history;
-        let oldest = view.head.as_ref().map_or(0, |head| head.oldest);
-        if keep_from < oldest {
-            return Ok(oldest);
+        let target = height
+            .saturating_sub(self.0.options.history)
+            .min(head.height);
+        let to = target.min(head.pruned.saturating_add(PRUNED_A_BLOCK));
+        for old in head.pruned.saturating_add(1)..=to {
+            history::forget(old, &self.0.keyspaces.history, &view.snapshot, batch)?;
         }
-        let mut begun = oldest;
-        let range = keys::changed(oldest, 0)..=keys::changed(keep_from, u32::MAX);
-        for (done, entry) in view.snapshot.range(history, range).enumerate() {
-            let (key, list) = entry.into_inner()?;
-            let height = key
-                .get(1..9)
-                .and_then(|bytes| bytes.try_into().ok())
-                .map(u64::from_be_bytes);
-            let height = height.ok_or_else(|| damaged("the history", &key))?;
-            if done >= lists {
-                return Ok(begun);
-            }
-            begun = height;
-            for changed in decode_list(&list).ok_or_else(|| damaged("a list of changes", &key))? {
-                batch.remove(history, changed);
-            }
-            batch.remove(history, key);
-        }
-        Ok(keep_from)
+        Ok(to.max(head.pruned))
     }
 }
 
@@ -581,10 +549,18 @@ fn slot_changes(
     slots: &[(B256, U256)],
     flat: &mut Vec<FlatWrite>,
 ) -> Result<Vec<Change>> {
-    let mut changes = Vec::with_capacity(slots.len());
-    for (slot, value) in slots {
+    let read = |(slot, _): &(B256, U256)| {
         let key = keys::flat_slot(owner, slot);
-        let old = view.slot_bytes(&key, None)?;
+        view.flat(&key, None).map(|old| (key, old))
+    };
+    let old: Vec<_> = if slots.len() >= PARALLEL_FROM {
+        use rayon::prelude::*;
+        slots.par_iter().map(read).collect::<Result<_>>()?
+    } else {
+        slots.iter().map(read).collect::<Result<_>>()?
+    };
+    let mut changes = Vec::with_capacity(slots.len());
+    for ((slot, value), (key, old)) in slots.iter().zip(old) {
         let new = (!value.is_zero()).then(|| record::encode_u256(*value));
         if old.as_deref() == new.as_deref() {
             continue;
@@ -594,10 +570,9 @@ fn slot_changes(
             value: new.as_deref().map(alloy_rlp::encode),
         });
         flat.push(FlatWrite {
-            table: Table::Slot,
-            key: key.to_vec(),
+            key: key.into(),
             old,
-            new,
+            new: new.map(Slice::from),
         });
     }
     Ok(changes)
@@ -614,8 +589,7 @@ fn delete_storage(
         let (key, old) = entry.into_inner()?;
         if key.len() == 64 {
             flat.push(FlatWrite {
-                table: Table::Slot,
-                key: key.to_vec(),
+                key,
                 old: Some(old),
                 new: None,
             });
@@ -627,38 +601,18 @@ fn delete_storage(
     {
         let (key, old) = entry.into_inner()?;
         nodes.push(NodeWrite {
-            key: key.to_vec(),
-            previous: Previous::Whole(old.to_vec()),
+            key,
+            previous: Previous::Whole(&old).encode(),
             new: None,
         });
     }
     Ok(())
 }
 
-fn node_write(owner: Option<&B256>, branch: &Rewritten) -> NodeWrite {
+fn node_write(owner: Option<&B256>, branch: Rewritten) -> NodeWrite {
     NodeWrite {
-        key: keys::node(owner, &branch.path),
-        previous: Previous::of_branch(branch.old.as_ref(), branch.new.as_ref()),
-        new: branch.new.as_ref().map(trie::Branch::encode),
+        key: Slice::from(&*keys::node(owner, &branch.path)),
+        previous: branch.previous,
+        new: branch.new,
     }
-}
-
-/// Keys one after the other, each with its length (all are short).
-fn encode_list(keys: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(keys.iter().map(|key| key.len() + 1).sum());
-    for key in keys {
-        out.push(key.len().to_le_bytes()[0]);
-        out.extend_from_slice(key);
-    }
-    out
-}
-
-fn decode_list(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut keys = Vec::with_capacity(KEYS_A_LIST);
-    while let Some((&len, rest)) = bytes.split_first() {
-        let (key, rest) = rest.split_at_checked(usize::from(len))?;
-        keys.push(key);
-        bytes = rest;
-    }
-    Some(keys)
 }

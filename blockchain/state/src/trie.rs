@@ -7,7 +7,9 @@ use alloy_rlp::{EMPTY_STRING_CODE, Header};
 use alloy_trie::EMPTY_ROOT_HASH;
 use alloy_trie::nodes::{ExtensionNodeRef, LeafNodeRef, RlpNode};
 use alloy_trie::nybbles::Nibbles;
+use fjall::Slice;
 
+use crate::history::Previous;
 use crate::{Result, StateError};
 
 /// Nibbles in a key.
@@ -16,6 +18,9 @@ pub(crate) const KEY_NIBBLES: usize = 64;
 /// From this many changes on, the sixteen parts of a tree are worked on by several threads. Below, threads cost more than
 /// they save.
 const PARALLEL_FROM: usize = 256;
+
+/// Presence and kind of children, before them.
+const MASKS: usize = 4;
 
 /// What hangs at a place in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +32,9 @@ pub(crate) enum Child {
 }
 
 impl Child {
-    fn leaf(suffix: Nibbles, value: &[u8]) -> Self {
-        let node = LeafNodeRef::new(&suffix, value).rlp(&mut Vec::with_capacity(160));
+    fn leaf(suffix: Nibbles, value: &[u8], scratch: &mut Vec<u8>) -> Self {
+        scratch.clear();
+        let node = LeafNodeRef::new(&suffix, value).rlp(scratch);
         Self::Leaf { suffix, node }
     }
 
@@ -41,6 +47,10 @@ impl Child {
                 ExtensionNodeRef::new(extension, node).rlp(&mut Vec::with_capacity(80))
             }
         }
+    }
+
+    fn is_leaf(&self) -> bool {
+        matches!(self, Self::Leaf { .. })
     }
 
     /// Appends: how many nibbles are skipped (for a branch; a leaf's follow from its depth), them, the reference.
@@ -60,48 +70,61 @@ impl Child {
 
     /// Reads what [`Child::encode`] wrote at `depth` nibbles below the root.
     pub(crate) fn decode(bytes: &mut &[u8], leaf: bool, depth: usize) -> Option<Self> {
-        if leaf {
-            let suffix = take_nibbles(bytes, KEY_NIBBLES.checked_sub(depth)?)?;
-            Some(Self::Leaf {
-                suffix,
-                node: take_reference(bytes)?,
-            })
-        } else {
-            let (&len, rest) = bytes.split_first()?;
-            *bytes = rest;
-            if depth + usize::from(len) >= KEY_NIBBLES {
-                return None;
+        let (nibbles, node) = split(bytes, leaf, depth)?;
+        let node = RlpNode::from_raw(node)?;
+        Some(if leaf {
+            Self::Leaf {
+                suffix: nibbles.unpack(),
+                node,
             }
-            let extension = take_nibbles(bytes, usize::from(len))?;
-            Some(Self::Branch {
-                extension,
-                node: take_reference(bytes)?,
-            })
-        }
+        } else {
+            Self::Branch {
+                extension: nibbles.unpack(),
+                node,
+            }
+        })
     }
+}
+
+/// Packed nibbles and their number.
+struct Packed<'a>(&'a [u8], usize);
+
+impl Packed<'_> {
+    fn unpack(&self) -> Nibbles {
+        let mut nibbles = Nibbles::unpack(self.0);
+        nibbles.truncate(self.1);
+        nibbles
+    }
+}
+
+/// Cuts one child off: its nibbles and its reference.
+fn split<'a>(bytes: &mut &'a [u8], leaf: bool, depth: usize) -> Option<(Packed<'a>, &'a [u8])> {
+    let count = if leaf {
+        KEY_NIBBLES.checked_sub(depth)?
+    } else {
+        let len = usize::from(take(bytes, 1)?[0]);
+        if depth + len >= KEY_NIBBLES {
+            return None;
+        }
+        len
+    };
+    let packed = take(bytes, count.div_ceil(2))?;
+    if count % 2 == 1 && packed.last()? & 0x0f != 0 {
+        return None;
+    }
+    // A reference says its own length: a 32-byte string, or a list shorter than that.
+    let len = match *bytes.first()? {
+        0xa0 => 33,
+        first @ 0xc0..=0xde => usize::from(first - 0xc0) + 1,
+        _ => return None,
+    };
+    Some((Packed(packed, count), take(bytes, len)?))
 }
 
 fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
     let (head, rest) = bytes.split_at_checked(n)?;
     *bytes = rest;
     Some(head)
-}
-
-fn take_nibbles(bytes: &mut &[u8], n: usize) -> Option<Nibbles> {
-    let mut nibbles = Nibbles::unpack(take(bytes, n.div_ceil(2))?);
-    nibbles.truncate(n);
-    Some(nibbles)
-}
-
-/// A reference says its own length: a 32-byte string, or a list shorter than that.
-fn take_reference(bytes: &mut &[u8]) -> Option<RlpNode> {
-    let first = *bytes.first()?;
-    let len = match first {
-        0xa0 => 33,
-        0xc0..=0xde => usize::from(first - 0xc0) + 1,
-        _ => return None,
-    };
-    RlpNode::from_raw(take(bytes, len)?)
 }
 
 /// The root hash of a tree.
@@ -114,82 +137,137 @@ pub(crate) fn root_hash(root: Option<&Child>) -> B256 {
     })
 }
 
-/// A node with two or more children.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A node with two or more children (or, in the history, those that changed), as it is stored: which children are there,
+/// which of them are leaves, then the children. Kept in this form, because a block changes one or two of them and the rest
+/// is only copied.
+#[derive(Clone)]
 pub(crate) struct Branch {
-    pub(crate) children: [Option<Child>; 16],
+    bytes: Slice,
+    depth: usize,
+    present: u16,
+    leaves: u16,
+    /// Where each child ends.
+    ends: [u16; 16],
 }
 
 impl Branch {
-    pub(crate) fn rlp(&self) -> Vec<u8> {
-        let mut payload = Vec::with_capacity(16 * 33 + 1);
-        for child in &self.children {
-            match child {
-                Some(child) => payload.extend_from_slice(&child.reference()),
-                None => payload.push(EMPTY_STRING_CODE),
-            }
-        }
-        payload.push(EMPTY_STRING_CODE); // no key ends inside the tree
-        let mut rlp = Vec::with_capacity(payload.len() + 3);
-        Header {
-            list: true,
-            payload_length: payload.len(),
-        }
-        .encode(&mut rlp);
-        rlp.extend_from_slice(&payload);
-        rlp
-    }
-
-    /// Which children are there and which of them are leaves, then the children.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4 + 16 * 48);
-        self.encode_slots(u16::MAX, &mut out);
-        out
-    }
-
-    /// As [`Branch::encode`], but of the children in `mask` only.
-    pub(crate) fn encode_slots(&self, mask: u16, out: &mut Vec<u8>) {
-        let (mut present, mut leaves) = (0u16, 0u16);
-        for (i, child) in self
-            .children
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| mask >> i & 1 == 1)
-        {
-            if let Some(child) = child {
-                present |= 1 << i;
-                leaves |= u16::from(matches!(child, Child::Leaf { .. })) << i;
-            }
-        }
-        out.extend_from_slice(&present.to_be_bytes());
-        out.extend_from_slice(&leaves.to_be_bytes());
-        for (_, child) in self
-            .children
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| mask >> i & 1 == 1)
-        {
-            if let Some(child) = child {
-                child.encode(out);
-            }
-        }
-    }
-
-    /// Reads what [`Branch::encode`] wrote for a branch at `depth` nibbles.
-    pub(crate) fn decode(mut bytes: &[u8], depth: usize) -> Option<Self> {
-        let present = u16::from_be_bytes(take(&mut bytes, 2)?.try_into().ok()?);
-        let leaves = u16::from_be_bytes(take(&mut bytes, 2)?.try_into().ok()?);
+    /// Reads a stored branch at `depth` nibbles; nothing if it is not exactly one.
+    pub(crate) fn decode(bytes: Slice, depth: usize) -> Option<Self> {
+        let mut rest = &*bytes;
+        let present = u16::from_be_bytes(take(&mut rest, 2)?.try_into().ok()?);
+        let leaves = u16::from_be_bytes(take(&mut rest, 2)?.try_into().ok()?);
         if depth >= KEY_NIBBLES || leaves & !present != 0 {
             return None;
         }
-        let mut branch = Self::default();
-        for (i, slot) in branch.children.iter_mut().enumerate() {
+        let mut ends = [0; 16];
+        for (i, end) in ends.iter_mut().enumerate() {
             if present >> i & 1 == 1 {
-                *slot = Some(Child::decode(&mut bytes, leaves >> i & 1 == 1, depth + 1)?);
+                split(&mut rest, leaves >> i & 1 == 1, depth + 1)?;
+            }
+            *end = u16::try_from(bytes.len() - rest.len()).ok()?;
+        }
+        let whole = rest.is_empty();
+        whole.then_some(Self {
+            bytes,
+            depth,
+            present,
+            leaves,
+            ends,
+        })
+    }
+
+    /// A child as it is stored; empty if there is none.
+    fn slot(&self, i: usize) -> &[u8] {
+        let start = if i == 0 {
+            MASKS
+        } else {
+            usize::from(self.ends[i - 1])
+        };
+        &self.bytes[start..usize::from(self.ends[i])]
+    }
+
+    fn has(&self, i: usize) -> bool {
+        self.present >> i & 1 == 1
+    }
+
+    pub(crate) fn child(&self, i: usize) -> Option<Child> {
+        Child::decode(&mut self.slot(i), self.leaves >> i & 1 == 1, self.depth + 1)
+    }
+
+    /// Appends what the node's RLP says of a child.
+    fn reference(&self, i: usize, out: &mut Vec<u8>) {
+        match split(&mut self.slot(i), self.leaves >> i & 1 == 1, self.depth + 1) {
+            None => out.push(EMPTY_STRING_CODE),
+            Some((nibbles, node)) if self.leaves >> i & 1 == 1 || nibbles.1 == 0 => {
+                out.extend_from_slice(node)
+            }
+            Some((nibbles, node)) => {
+                let extension =
+                    ExtensionNodeRef::new(&nibbles.unpack(), node).rlp(&mut Vec::with_capacity(80));
+                out.extend_from_slice(&extension);
             }
         }
-        bytes.is_empty().then_some(branch)
     }
+
+    pub(crate) fn rlp(&self) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(16 * 33 + 1);
+        for i in 0..16 {
+            self.reference(i, &mut payload);
+        }
+        payload.push(EMPTY_STRING_CODE); // no key ends inside the tree
+        let mut rlp = Vec::with_capacity(payload.len() + 3);
+        finish_rlp(&payload, &mut rlp);
+        rlp
+    }
+
+    /// The children in `mask`, in the form of a branch.
+    fn part(&self, mask: u16) -> Vec<u8> {
+        let mut out = Vec::with_capacity(MASKS + 80);
+        out.extend_from_slice(&(self.present & mask).to_be_bytes());
+        out.extend_from_slice(&(self.leaves & mask).to_be_bytes());
+        for i in (0..16).filter(|i| mask >> i & 1 == 1) {
+            out.extend_from_slice(self.slot(i));
+        }
+        out
+    }
+
+    /// This branch, with the children in `mask` that `known` does not have yet taken from `part`.
+    pub(crate) fn fill(&mut self, known: &mut u16, mask: u16, part: &Self) -> Option<()> {
+        let take = mask & !*known;
+        let mut bytes = Vec::with_capacity(self.bytes.len() + part.bytes.len());
+        bytes.extend_from_slice(&(self.present | part.present & take).to_be_bytes());
+        bytes.extend_from_slice(&(self.leaves | part.leaves & take).to_be_bytes());
+        for i in 0..16 {
+            bytes.extend_from_slice(if take >> i & 1 == 1 {
+                part.slot(i)
+            } else {
+                self.slot(i)
+            });
+        }
+        *known |= mask;
+        *self = Self::decode(bytes.into(), self.depth)?;
+        Some(())
+    }
+
+    /// One without children, to be filled.
+    pub(crate) fn empty(depth: usize) -> Self {
+        Self {
+            bytes: Slice::from([0; MASKS]),
+            depth,
+            present: 0,
+            leaves: 0,
+            ends: [4; 16],
+        }
+    }
+}
+
+fn finish_rlp(payload: &[u8], out: &mut Vec<u8>) {
+    Header {
+        list: true,
+        payload_length: payload.len(),
+    }
+    .encode(out);
+    out.extend_from_slice(payload);
 }
 
 /// What is stored of one tree.
@@ -207,28 +285,38 @@ pub(crate) struct Change {
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// A branch that changed: what was at `path`, and what is to be.
+/// A branch that changed: what was at `path` (for the history), and what is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Rewritten {
     pub(crate) path: Nibbles,
-    pub(crate) old: Option<Branch>,
-    pub(crate) new: Option<Branch>,
+    pub(crate) previous: Vec<u8>,
+    pub(crate) new: Option<Slice>,
 }
 
-/// Applies `changes` (sorted by key, each key once) to the tree under `root`; gives the new root and appends every branch
-/// that changed to `out`, each path at most once.
+/// Results, and buffers that are used again and again.
+#[derive(Default)]
+struct Work {
+    out: Vec<Rewritten>,
+    payload: Vec<u8>,
+    rlp: Vec<u8>,
+    encoded: Vec<u8>,
+}
+
+/// Applies `changes` (sorted by key, each key once) to the tree under `root`; gives the new root and every branch that
+/// changed, each path at most once.
 pub(crate) fn apply<S: Source>(
     source: &S,
     root: Option<Child>,
     changes: &[Change],
-    out: &mut Vec<Rewritten>,
-) -> Result<Option<Child>> {
+) -> Result<(Option<Child>, Vec<Rewritten>)> {
     debug_assert!(changes.windows(2).all(|w| w[0].key < w[1].key));
     let paths: Vec<_> = changes
         .iter()
         .map(|c| (Nibbles::unpack_array(&c.key.0), c))
         .collect();
-    descend(source, Nibbles::new(), root, &paths, out)
+    let mut work = Work::default();
+    let root = descend(source, Nibbles::new(), root, &paths, &mut work)?;
+    Ok((root, work.out))
 }
 
 /// A change with its path unpacked: it is cut at every level.
@@ -239,7 +327,7 @@ fn descend<S: Source>(
     path: Nibbles,
     at: Option<Child>,
     changes: &[Pathed<'_>],
-    out: &mut Vec<Rewritten>,
+    work: &mut Work,
 ) -> Result<Option<Child>> {
     if changes.is_empty() {
         return Ok(at);
@@ -250,7 +338,7 @@ fn descend<S: Source>(
                 .iter()
                 .filter_map(|(p, c)| Some((*p, c.value.as_deref()?)))
                 .collect();
-            Ok(build(path, &inserts, out))
+            Ok(build(path, &inserts, work))
         }
         Some(Child::Leaf { suffix, node }) => {
             let here = path.join(&suffix);
@@ -267,167 +355,296 @@ fn descend<S: Source>(
                 let place = leaves.partition_point(|(p, _)| *p < here);
                 leaves.insert(place, (here, &kept));
             }
-            Ok(build(path, &leaves, out))
+            Ok(build(path, &leaves, work))
         }
         Some(Child::Branch { extension, node }) => {
             let below = path.join(&extension);
             // Sorted, so the first and the last share the least.
-            let shared = changes
-                .first()
-                .into_iter()
-                .chain(changes.last())
+            let ends = changes.first().into_iter().chain(changes.last());
+            let shared = ends
                 .map(|(p, _)| p.common_prefix_length(&below))
                 .min()
                 .unwrap_or(below.len());
-            let (at, old, branch) = if shared < below.len() {
+            if shared < below.len() {
                 // Some keys leave the run: a new branch in the middle of it takes the old one as a child.
-                let mut branch = Branch::default();
-                let turn = usize::from(below.get_unchecked(shared));
-                branch.children[turn] = Some(Child::Branch {
-                    extension: below.slice(shared + 1..),
-                    node,
-                });
-                (below.slice(..shared), None, branch)
+                let turn = (
+                    below.get_unchecked(shared),
+                    Child::Branch {
+                        extension: below.slice(shared + 1..),
+                        node,
+                    },
+                );
+                rebranch(
+                    source,
+                    path.len(),
+                    below.slice(..shared),
+                    None,
+                    Some(turn),
+                    changes,
+                    work,
+                )
             } else {
-                let branch = source.branch(&below)?;
-                (below, Some(branch.clone()), branch)
-            };
-            rebranch(source, path.len(), at, old, branch, changes, out)
+                let old = source.branch(&below)?;
+                rebranch(
+                    source,
+                    path.len(),
+                    below,
+                    Some((old, node)),
+                    None,
+                    changes,
+                    work,
+                )
+            }
         }
     }
 }
 
-/// Applies changes below a branch at `at`, which hangs on a place `above` nibbles deep.
+/// The changes below one child of a branch.
+struct Group<'a, 'b> {
+    nibble: u8,
+    path: Nibbles,
+    child: Option<Child>,
+    changes: &'a [Pathed<'b>],
+}
+
+/// Applies changes below a branch at `at`, which hangs on a place `above` nibbles deep. The branch is either stored (`old`,
+/// with its reference), or a new one that has only the child `turn` so far.
 fn rebranch<S: Source>(
     source: &S,
     above: usize,
     at: Nibbles,
-    old: Option<Branch>,
-    mut branch: Branch,
+    old: Option<(Branch, RlpNode)>,
+    mut turn: Option<(u8, Child)>,
     changes: &[Pathed<'_>],
-    out: &mut Vec<Rewritten>,
+    work: &mut Work,
 ) -> Result<Option<Child>> {
     let depth = at.len();
-    let mut groups: Vec<(usize, Nibbles, &[Pathed<'_>])> = Vec::with_capacity(16);
+    let mut groups: Vec<Group<'_, '_>> = Vec::with_capacity(changes.len().min(16));
     let mut rest = changes;
     while let Some((first, _)) = rest.first() {
         let nibble = first.get_unchecked(depth);
-        let (group, tail) =
+        let (changes, tail) =
             rest.split_at(rest.partition_point(|(p, _)| p.get_unchecked(depth) <= nibble));
-        let mut path = at;
-        path.push(nibble);
-        groups.push((usize::from(nibble), path, group));
+        let child = match (&old, &mut turn) {
+            (Some((old, _)), _) => old.child(usize::from(nibble)),
+            (None, Some((at, _))) if *at == nibble => turn.take().map(|(_, child)| child),
+            _ => None,
+        };
+        groups.push(Group {
+            nibble,
+            path: below(at, nibble),
+            child,
+            changes,
+        });
         rest = tail;
     }
+    let mut fresh: Vec<(u8, Option<Child>)> = Vec::with_capacity(groups.len() + 1);
     if changes.len() >= PARALLEL_FROM && groups.len() > 1 {
         use rayon::prelude::*;
-        let work: Vec<_> = groups
-            .into_iter()
-            .map(|(i, path, group)| (i, path, group, branch.children[i].take()))
-            .collect();
-        let done: Vec<_> = work
+        let done: Vec<_> = groups
             .into_par_iter()
-            .map(|(i, path, group, child)| {
-                let mut written = Vec::new();
-                descend(source, path, child, group, &mut written).map(|child| (i, child, written))
+            .map(|group| {
+                let mut work = Work::default();
+                let child = descend(source, group.path, group.child, group.changes, &mut work);
+                child.map(|child| (group.nibble, child, work.out))
             })
             .collect();
         for part in done {
-            let (i, child, written) = part?;
-            branch.children[i] = child;
-            out.extend(written);
+            let (nibble, child, out) = part?;
+            fresh.push((nibble, child));
+            work.out.extend(out);
         }
     } else {
-        for (i, path, group) in groups {
-            let child = branch.children[i].take();
-            branch.children[i] = descend(source, path, child, group, out)?;
+        for group in groups {
+            fresh.push((
+                group.nibble,
+                descend(source, group.path, group.child, group.changes, work)?,
+            ));
         }
     }
+    if let Some((nibble, child)) = turn {
+        let place = fresh.partition_point(|(other, _)| *other < nibble);
+        fresh.insert(place, (nibble, Some(child)));
+    }
+    rejoin(source, above, at, old, fresh, changes, work)
+}
 
-    let mut left = branch
-        .children
+/// Puts a branch together again from what it was and from its fresh children (sorted).
+fn rejoin<S: Source>(
+    source: &S,
+    above: usize,
+    at: Nibbles,
+    old: Option<(Branch, RlpNode)>,
+    fresh: Vec<(u8, Option<Child>)>,
+    changes: &[Pathed<'_>],
+    work: &mut Work,
+) -> Result<Option<Child>> {
+    let before = old.as_ref().map(|(old, _)| old);
+    let replaced = fresh
         .iter()
-        .enumerate()
-        .filter_map(|(i, child)| Some((i, child.as_ref()?)));
-    let (only, more) = (left.next(), left.next().is_some());
-    if let (Some(_), true) = (only, more) {
-        let node = RlpNode::from_rlp(&branch.rlp());
-        let unchanged = old.as_ref() == Some(&branch);
-        if !unchanged {
-            out.push(Rewritten {
-                path: at,
-                old,
-                new: Some(branch),
-            });
+        .fold(0u16, |mask, (nibble, _)| mask | 1 << nibble);
+    let stay = before.map_or(0, |old| old.present) & !replaced;
+    let left = usize::try_from(stay.count_ones()).unwrap_or_default()
+        + fresh.iter().filter(|(_, child)| child.is_some()).count();
+    if left >= 2 {
+        let (node, mask, encoded) = assemble(before, &fresh, work);
+        if let Some((_, node)) = old.as_ref().filter(|_| mask == 0) {
+            return Ok(Some(Child::Branch {
+                extension: at.slice(above..),
+                node: node.clone(),
+            }));
         }
+        let previous = match before {
+            None => Previous::Absent.encode(),
+            Some(old) => Previous::Part(mask, &old.part(mask)).encode(),
+        };
+        work.out.push(Rewritten {
+            path: at,
+            previous,
+            new: Some(encoded),
+        });
         return Ok(Some(Child::Branch {
             extension: at.slice(above..),
             node,
         }));
     }
     // Fewer than two are left: no branch. A single child takes the nibbles to itself.
-    let child = match only {
-        None => None,
-        Some((i, child)) => {
-            let mut run = at.slice(above..);
-            run.push(u8::try_from(i).unwrap_or_default());
-            Some(match child {
-                Child::Branch { extension, node } => Child::Branch {
-                    extension: run.join(extension),
-                    node: node.clone(),
-                },
-                Child::Leaf { suffix, .. } => {
-                    let mut whole = at;
-                    whole.push(u8::try_from(i).unwrap_or_default());
-                    let whole = whole.join(suffix);
-                    let changed = changes.binary_search_by(|(p, _)| p.cmp(&whole)).ok();
-                    match changed.and_then(|i| changes[i].1.value.as_deref()) {
-                        Some(value) => Child::leaf(run.join(suffix), value),
-                        None => Child::leaf(run.join(suffix), &source.value(&key_of(&whole)?)?),
-                    }
-                }
-            })
+    let only = match fresh
+        .into_iter()
+        .find_map(|(nibble, child)| Some((nibble, child?)))
+    {
+        Some(only) => Some(only),
+        None => {
+            let i = stay.trailing_zeros();
+            before
+                .filter(|_| stay != 0)
+                .and_then(|old| Some((u8::try_from(i).ok()?, old.child(usize::try_from(i).ok()?)?)))
         }
     };
-    if old.is_some() {
-        out.push(Rewritten {
+    if let Some(old) = before {
+        work.out.push(Rewritten {
             path: at,
-            old,
+            previous: Previous::Whole(&old.bytes).encode(),
             new: None,
         });
     }
-    Ok(child)
+    let Some((nibble, child)) = only else {
+        return Ok(None);
+    };
+    let run = below(at.slice(above..), nibble);
+    Ok(Some(match child {
+        Child::Branch { extension, node } => Child::Branch {
+            extension: run.join(&extension),
+            node,
+        },
+        Child::Leaf { suffix, .. } => {
+            let whole = below(at, nibble).join(&suffix);
+            let changed = changes.binary_search_by(|(p, _)| p.cmp(&whole)).ok();
+            match changed.and_then(|i| changes[i].1.value.as_deref()) {
+                Some(value) => Child::leaf(run.join(&suffix), value, &mut work.rlp),
+                None => Child::leaf(
+                    run.join(&suffix),
+                    &source.value(&key_of(&whole)?)?,
+                    &mut work.rlp,
+                ),
+            }
+        }
+    }))
+}
+
+/// Encodes a branch that is `old` but for its `fresh` children: its reference, which children differ, its bytes.
+fn assemble(
+    old: Option<&Branch>,
+    fresh: &[(u8, Option<Child>)],
+    work: &mut Work,
+) -> (RlpNode, u16, Slice) {
+    let Work {
+        payload,
+        rlp,
+        encoded,
+        ..
+    } = work;
+    payload.clear();
+    encoded.clear();
+    encoded.extend_from_slice(&[0; MASKS]);
+    let (mut present, mut leaves, mut changed) = (0u16, 0u16, 0u16);
+    let mut next = fresh.iter().peekable();
+    for i in 0..16usize {
+        match (next.next_if(|(nibble, _)| usize::from(*nibble) == i), old) {
+            (Some((_, child)), _) => {
+                let start = encoded.len();
+                if let Some(child) = child {
+                    child.encode(encoded);
+                    present |= 1 << i;
+                    leaves |= u16::from(child.is_leaf()) << i;
+                    match child {
+                        Child::Leaf { node, .. } => payload.extend_from_slice(node),
+                        Child::Branch { .. } => payload.extend_from_slice(&child.reference()),
+                    }
+                } else {
+                    payload.push(EMPTY_STRING_CODE);
+                }
+                let same = old.is_some_and(|old| {
+                    let (was, is) = (old.has(i), present >> i & 1 == 1);
+                    was == is
+                        && (old.leaves ^ leaves) >> i & 1 == 0
+                        && old.slot(i) == &encoded[start..]
+                });
+                changed |= u16::from(!same) << i;
+            }
+            (None, Some(old)) => {
+                encoded.extend_from_slice(old.slot(i));
+                present |= old.present & 1 << i;
+                leaves |= old.leaves & 1 << i;
+                old.reference(i, payload);
+            }
+            (None, None) => payload.push(EMPTY_STRING_CODE),
+        }
+    }
+    payload.push(EMPTY_STRING_CODE); // no key ends inside the tree
+    encoded[..2].copy_from_slice(&present.to_be_bytes());
+    encoded[2..4].copy_from_slice(&leaves.to_be_bytes());
+    rlp.clear();
+    finish_rlp(payload, rlp);
+    (
+        RlpNode::from_rlp(rlp),
+        changed,
+        Slice::from(encoded.as_slice()),
+    )
 }
 
 /// A new tree of sorted leaves below `path`.
-fn build(path: Nibbles, leaves: &[(Nibbles, &[u8])], out: &mut Vec<Rewritten>) -> Option<Child> {
+fn build(path: Nibbles, leaves: &[(Nibbles, &[u8])], work: &mut Work) -> Option<Child> {
     let ((first, value), (last, _)) = (leaves.first()?, leaves.last()?);
     if leaves.len() == 1 {
-        return Some(Child::leaf(first.slice(path.len()..), value));
+        return Some(Child::leaf(first.slice(path.len()..), value, &mut work.rlp));
     }
     let depth = first.common_prefix_length(last);
     let at = first.slice(..depth);
-    let mut branch = Branch::default();
+    let mut fresh = Vec::with_capacity(leaves.len().min(16));
     let mut rest = leaves;
     while let Some((first, _)) = rest.first() {
         let nibble = first.get_unchecked(depth);
         let (group, tail) =
             rest.split_at(rest.partition_point(|(p, _)| p.get_unchecked(depth) <= nibble));
-        let mut below = at;
-        below.push(nibble);
-        branch.children[usize::from(nibble)] = build(below, group, out);
+        fresh.push((nibble, build(below(at, nibble), group, work)));
         rest = tail;
     }
-    let node = RlpNode::from_rlp(&branch.rlp());
-    out.push(Rewritten {
+    let (node, _, encoded) = assemble(None, &fresh, work);
+    work.out.push(Rewritten {
         path: at,
-        old: None,
-        new: Some(branch),
+        previous: Previous::Absent.encode(),
+        new: Some(encoded),
     });
     Some(Child::Branch {
         extension: at.slice(path.len()..),
         node,
     })
+}
+
+fn below(mut path: Nibbles, nibble: u8) -> Nibbles {
+    path.push(nibble);
+    path
 }
 
 fn key_of(path: &Nibbles) -> Result<B256> {
@@ -467,11 +684,11 @@ pub(crate) fn prove<S: Source>(source: &S, root: Option<&Child>, key: &B256) -> 
                 if !key.starts_with(&path) {
                     break;
                 }
-                let mut branch = source.branch(&path)?;
+                let branch = source.branch(&path)?;
                 add(branch.rlp());
                 let nibble = key.get_unchecked(path.len());
                 path.push(nibble);
-                at = branch.children[usize::from(nibble)].take();
+                at = branch.child(usize::from(nibble));
             }
         }
     }
@@ -501,7 +718,7 @@ mod tests {
                 .branches
                 .get(path)
                 .ok_or_else(|| StateError::Damaged(format!("{path:?}")))?;
-            Ok(Branch::decode(bytes, path.len()).expect("decodes"))
+            Ok(Branch::decode(bytes.as_slice().into(), path.len()).expect("decodes"))
         }
 
         fn value(&self, key: &B256) -> Result<Vec<u8>> {
@@ -521,17 +738,23 @@ mod tests {
                     value: value.clone(),
                 })
                 .collect();
-            let mut out = Vec::new();
-            self.root = apply(self, self.root.clone(), &list, &mut out).expect("applies");
+            let (root, out) = apply(self, self.root.clone(), &list).expect("applies");
+            self.root = root;
             let paths: BTreeSet<_> = out.iter().map(|w| w.path).collect();
             assert_eq!(paths.len(), out.len(), "a path is written once");
-            for Rewritten { path, old, new } in out {
+            for Rewritten {
+                path,
+                previous,
+                new,
+            } in out
+            {
+                let new = new.map(|new| new.to_vec());
                 assert_eq!(
                     self.branches.get(&path),
-                    old.as_ref().map(Branch::encode).as_ref()
+                    before(&path, &previous, new.as_ref()).as_ref()
                 );
                 match new {
-                    Some(new) => self.branches.insert(path, new.encode()),
+                    Some(new) => self.branches.insert(path, new),
                     None => self.branches.remove(&path),
                 };
             }
@@ -557,12 +780,27 @@ mod tests {
             };
             let path = path.join(extension);
             let branch = self.branch(&path).expect("is there");
-            let below = (0u8..).zip(&branch.children).map(|(i, child)| {
-                let mut path = path;
-                path.push(i);
-                self.reachable(child.as_ref(), path)
-            });
+            let below = (0u8..16)
+                .map(|i| self.reachable(branch.child(usize::from(i)).as_ref(), below(path, i)));
             1 + below.sum::<usize>()
+        }
+    }
+
+    /// What the history says was there.
+    fn before(path: &Nibbles, previous: &[u8], new: Option<&Vec<u8>>) -> Option<Vec<u8>> {
+        match Previous::decode(previous).expect("decodes") {
+            Previous::Absent => None,
+            Previous::Whole(bytes) => Some(bytes.to_vec()),
+            Previous::Part(mask, children) => {
+                let mut known = 0;
+                let mut branch = Branch::empty(path.len());
+                let part = Branch::decode(children.into(), path.len()).expect("decodes");
+                branch.fill(&mut known, mask, &part).expect("fills");
+                let new = Branch::decode(new.expect("is there").as_slice().into(), path.len())
+                    .expect("decodes");
+                branch.fill(&mut known, u16::MAX, &new).expect("fills");
+                Some(branch.bytes.to_vec())
+            }
         }
     }
 
@@ -618,8 +856,11 @@ mod tests {
 
         #[test]
         fn a_branch_decodes_only_as_it_was_encoded(bytes in prop::collection::vec(any::<u8>(), 0..200), depth in 0usize..70) {
-            if let Some(branch) = Branch::decode(&bytes, depth) {
-                prop_assert_eq!(branch.encode(), bytes);
+            if let Some(branch) = Branch::decode(bytes.as_slice().into(), depth) {
+                prop_assert_eq!(branch.part(u16::MAX), bytes);
+                for i in 0..16 {
+                    prop_assert_eq!(branch.child(i).is_some(), branch.has(i));
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Reading: one database snapshot, as of its newest height or of an older one that is still kept.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -8,8 +9,9 @@ use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY};
 use fjall::{Readable, Slice, Snapshot};
 
 use crate::cache::Cache;
-use crate::keys::{self, Table};
-use crate::record::{self, AccountRecord, Head, Previous};
+use crate::history::{Indexes, Past, Previous, Table};
+use crate::keys;
+use crate::record::{self, AccountRecord, Head};
 use crate::store::Keyspaces;
 use crate::trie::{self, Branch, Child, Source};
 use crate::{Account, Result, StateError, StateReader};
@@ -41,10 +43,28 @@ pub struct StorageProof {
     pub proof: Vec<Bytes>,
 }
 
+/// What is kept in memory of the newest state. Whoever clears the database takes a new one.
+pub(crate) struct Memory {
+    pub(crate) nodes: Cache,
+    pub(crate) flat: Cache,
+    pub(crate) indexes: Indexes,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        // Branches are read more often than they fit; rows are read by the executor and then by its block's root.
+        Self {
+            nodes: Cache::new(bytes / 4 * 3),
+            flat: Cache::new(bytes / 4),
+            indexes: Indexes::default(),
+        }
+    }
+}
+
 /// The database at the moment after one block.
 pub(crate) struct View {
     pub(crate) keyspaces: Arc<Keyspaces>,
-    pub(crate) cache: Arc<Cache>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) snapshot: Snapshot,
     pub(crate) generation: u64,
     /// `None`: nothing was ever committed.
@@ -62,7 +82,7 @@ pub(crate) fn damaged(what: &str, key: &[u8]) -> StateError {
 impl View {
     pub(crate) fn new(
         keyspaces: Arc<Keyspaces>,
-        cache: Arc<Cache>,
+        memory: Arc<Memory>,
         generation: u64,
     ) -> Result<Self> {
         let snapshot = keyspaces.db.snapshot();
@@ -70,7 +90,7 @@ impl View {
         let root = trie::root_hash(head.as_ref().and_then(|head| head.root.as_ref()));
         Ok(Self {
             keyspaces,
-            cache,
+            memory,
             snapshot,
             generation,
             head,
@@ -78,44 +98,60 @@ impl View {
         })
     }
 
-    /// What a key held before each height above `at` that changed it, oldest first.
-    fn later(&self, table: Table, key: &[u8], at: u64) -> impl Iterator<Item = Result<Previous>> {
-        let from = keys::history(table, key, at.saturating_add(1));
-        let to = keys::history(table, key, u64::MAX);
-        self.snapshot
-            .range(&self.keyspaces.history, from..=to)
-            .map(|entry| {
-                let (key, value) = entry.into_inner()?;
-                Previous::decode(&value).ok_or_else(|| damaged("history", &key))
-            })
+    /// Tells what a key held before each height above `at` that changed it, oldest first.
+    fn later(
+        &self,
+        table: Table,
+        key: &[u8],
+        at: u64,
+        each: impl FnMut(Previous<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let past = Past {
+            keyspace: &self.keyspaces.history,
+            snapshot: &self.snapshot,
+            indexes: &self.memory.indexes,
+        };
+        let newest = self.head.as_ref().map_or(0, |head| head.height);
+        past.each(at.saturating_add(1)..=newest, table, key, each)
     }
 
-    fn flat(&self, table: Table, key: &[u8], at: Option<u64>) -> Result<Option<Slice>> {
-        if let Some(at) = at
-            && let Some(previous) = self.later(table, key, at).next()
-        {
-            return match previous? {
-                Previous::Absent => Ok(None),
-                Previous::Whole(value) => Ok(Some(value.into())),
-                Previous::Part { .. } => Err(damaged("the history of a value", key)),
-            };
+    /// What a key held at a height, if a later one changed it.
+    fn earlier(&self, table: Table, key: &[u8], at: u64) -> Result<Option<Option<Slice>>> {
+        let mut found = None;
+        self.later(table, key, at, |previous| {
+            found = Some(match previous {
+                Previous::Absent => None,
+                Previous::Whole(value) => Some(Slice::from(value)),
+                Previous::Part(..) => return Err(damaged("the history of a value", key)),
+            });
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+
+    pub(crate) fn flat(&self, key: &[u8], at: Option<u64>) -> Result<Option<Slice>> {
+        if let Some(at) = at {
+            if let Some(earlier) = self.earlier(Table::Flat, key, at)? {
+                return Ok(earlier);
+            }
+            return Ok(self.snapshot.get(&self.keyspaces.flat, key)?);
         }
-        Ok(self.snapshot.get(&self.keyspaces.flat, key)?)
+        if let Some(row) = self.memory.flat.get(self.generation, key) {
+            return Ok(row);
+        }
+        let row = self.snapshot.get(&self.keyspaces.flat, key)?;
+        self.memory.flat.put(self.generation, key, row.as_deref());
+        Ok(row)
     }
 
     pub(crate) fn account(&self, key: &B256, at: Option<u64>) -> Result<Option<AccountRecord>> {
-        self.flat(Table::Account, &key.0, at)?
+        self.flat(&key.0, at)?
             .map(|bytes| AccountRecord::decode(&bytes).ok_or_else(|| damaged("an account", &key.0)))
             .transpose()
     }
 
-    /// As stored: big-endian without leading zeros.
-    pub(crate) fn slot_bytes(&self, key: &[u8; 64], at: Option<u64>) -> Result<Option<Slice>> {
-        self.flat(Table::Slot, key, at)
-    }
-
     pub(crate) fn slot(&self, key: &[u8; 64], at: Option<u64>) -> Result<U256> {
-        match self.slot_bytes(key, at)? {
+        match self.flat(key, at)? {
             None => Ok(U256::ZERO),
             Some(bytes) => record::decode_u256(&bytes).ok_or_else(|| damaged("a slot", key)),
         }
@@ -131,59 +167,69 @@ impl View {
     }
 
     fn newest_branch(&self, key: &[u8], depth: usize) -> Result<Option<Branch>> {
-        if let Some(bytes) = self.cache.get(self.generation, key) {
-            return Ok(Branch::decode(&bytes, depth));
-        }
-        let Some(bytes) = self.snapshot.get(&self.keyspaces.nodes, key)? else {
-            return Ok(None);
+        let decode = |bytes| {
+            Branch::decode(bytes, depth)
+                .ok_or_else(|| damaged("a branch", key))
+                .map(Some)
         };
-        let branch = Branch::decode(&bytes, depth).ok_or_else(|| damaged("a branch", key))?;
-        self.cache.put(self.generation, key.to_vec(), &bytes);
-        Ok(Some(branch))
+        match self.memory.nodes.get(self.generation, key) {
+            Some(None) => return Ok(None),
+            Some(Some(bytes)) => return decode(bytes),
+            None => {}
+        }
+        match self.snapshot.get(&self.keyspaces.nodes, key)? {
+            None => Ok(None),
+            Some(bytes) => {
+                self.memory.nodes.put(self.generation, key, Some(&bytes));
+                decode(bytes)
+            }
+        }
     }
 
     /// Each later height says what it replaced; the first word on a child is the one that counts.
     fn older_branch(&self, key: &[u8], depth: usize, at: u64) -> Result<Option<Branch>> {
-        let mut branch = Branch::default();
+        let broken = || damaged("the history of a branch", key);
+        let mut branch = Branch::empty(depth);
         let mut known = 0u16;
-        let mut fill = |from: Branch, mask: u16| {
-            for (i, child) in from.children.into_iter().enumerate() {
-                if (mask & !known) >> i & 1 == 1 {
-                    branch.children[i] = child;
-                }
-            }
-            known |= mask;
-            known == u16::MAX
-        };
-        let decode = |bytes: &[u8]| {
-            Branch::decode(bytes, depth).ok_or_else(|| damaged("the history of a branch", key))
-        };
-        for previous in self.later(Table::Node, key, at) {
-            let whole = match previous? {
+        let mut absent = false;
+        self.later(Table::Node, key, at, |previous| {
+            let (mask, part) = match previous {
                 // Only the first word can be that there was nothing: before a branch can go, it must have come.
-                Previous::Absent => return Ok(None),
-                Previous::Whole(bytes) => fill(decode(&bytes)?, u16::MAX),
-                Previous::Part { mask, children } => fill(decode(&children)?, mask),
+                Previous::Absent => {
+                    absent = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                Previous::Whole(bytes) => (u16::MAX, bytes),
+                Previous::Part(mask, children) => (mask, children),
             };
-            if whole {
-                return Ok(Some(branch));
-            }
+            let part = Branch::decode(part.into(), depth).ok_or_else(broken)?;
+            branch.fill(&mut known, mask, &part).ok_or_else(broken)?;
+            Ok(if known == u16::MAX {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
+        })?;
+        if absent {
+            return Ok(None);
         }
-        match self.newest_branch(key, depth)? {
-            None => Ok(None),
-            Some(newest) => {
-                fill(newest, u16::MAX);
-                Ok(Some(branch))
-            }
+        if known != u16::MAX {
+            let Some(newest) = self.newest_branch(key, depth)? else {
+                return Ok(None);
+            };
+            branch
+                .fill(&mut known, u16::MAX, &newest)
+                .ok_or_else(broken)?;
         }
+        Ok(Some(branch))
     }
 
     fn root_at(&self, at: u64) -> Result<Option<Child>> {
-        match self.later(Table::Root, &[], at).next().transpose()? {
+        match self.earlier(Table::Root, &[], at)? {
             None => Ok(self.head.as_ref().and_then(|head| head.root.clone())),
-            Some(Previous::Whole(bytes)) => record::root_from_bytes(&bytes)
+            Some(bytes) => bytes
+                .and_then(|bytes| record::root_from_bytes(&bytes))
                 .ok_or_else(|| damaged("the history of the root", &[])),
-            Some(_) => Err(damaged("the history of the root", &[])),
         }
     }
 
@@ -292,7 +338,7 @@ impl Source for StorageTree<'_> {
     fn value(&self, key: &B256) -> Result<Vec<u8>> {
         match self
             .view
-            .slot_bytes(&keys::flat_slot(&self.owner, key), self.at)?
+            .flat(&keys::flat_slot(&self.owner, key), self.at)?
         {
             Some(value) => Ok(alloy_rlp::encode(&*value)),
             None => Err(StateError::Damaged(format!(
