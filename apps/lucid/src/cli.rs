@@ -6,6 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::ui::parse_clock;
 
+mod chain;
+
+pub use chain::{
+    ChainCommand, DevnetArgs, GovCommand, InitArgs, NodeArgs, PaceArg, ProposalArgs,
+    ProposeCommand, SignerArgs, VoteArg,
+};
+
 /// Records remote-desktop sessions so that nobody can change them unnoticed.
 #[derive(Debug, Parser)]
 #[command(
@@ -75,6 +82,16 @@ pub enum Command {
     Merkle(MerkleCommand),
     /// Show the audit log and check its hash chain
     Audit,
+    /// Run a node of the chain
+    Node(NodeArgs),
+    /// Run a whole network on this machine, until Ctrl-C
+    Devnet(DevnetArgs),
+    /// Make a network, ask its nodes, prove and check finality
+    #[command(subcommand)]
+    Chain(ChainCommand),
+    /// Propose, vote and carry out what was decided
+    #[command(subcommand)]
+    Gov(GovCommand),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

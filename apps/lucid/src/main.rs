@@ -119,6 +119,10 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
         Command::Encrypt(args) => commands::stages::encrypt(&app, &args).map(|()| 0),
         Command::Merkle(command) => commands::stages::merkle(&app, &command).map(|()| 0),
         Command::Audit => commands::audit::run(&app).map(|()| 0),
+        Command::Node(args) => commands::node::run(&app, &args).map(|()| 0),
+        Command::Devnet(args) => commands::devnet::run(&app, &args).map(|()| 0),
+        Command::Chain(command) => commands::chain::run(&app, &command).map(|()| 0),
+        Command::Gov(command) => commands::gov::run(&app, &command).map(|()| 0),
         Command::Bench(args) => commands::bench::run(&app, &args).map(|()| 0),
         Command::Config(_) | Command::Completions { .. } | Command::Man { .. } => Ok(0),
     }

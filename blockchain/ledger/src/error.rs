@@ -46,7 +46,9 @@ pub enum LedgerError {
         expected: u8,
     },
     /// Something stored does not read back.
-    #[error("{what} in the database is damaged: {reason}; restore a backup, or wipe the data folder and sync again")]
+    #[error(
+        "{what} in the database is damaged: {reason}; restore a backup, or wipe the data folder and sync again"
+    )]
     Damaged {
         /// What.
         what: String,
@@ -68,7 +70,9 @@ pub enum LedgerError {
         head: Height,
     },
     /// The genesis file names another state than its contracts make.
-    #[error("the genesis file says the state root {said}, its accounts and contracts make {made}; was it edited by hand?")]
+    #[error(
+        "the genesis file says the state root {said}, its accounts and contracts make {made}; was it edited by hand?"
+    )]
     GenesisRoot {
         /// In the file.
         said: B256,

@@ -5,9 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy_primitives::B256;
 use lucid_chain_types::{
-    Block, BlockId, Certificate, Genesis, Header, Height, MAX_BLOCK_BYTES, NodeId, Slot, ValidatorSet,
+    Block, BlockId, Certificate, Genesis, Header, Height, MAX_BLOCK_BYTES, NodeId, Slot,
+    ValidatorSet,
 };
-use lucid_execution::{Built, Chain, Executed, ExecutionError, Parent, Proposal, Receipt, View, genesis_changes};
+use lucid_execution::{
+    Built, Chain, Executed, ExecutionError, Parent, Proposal, Receipt, View, genesis_changes,
+};
 use lucid_poot::LeaderRecord;
 use lucid_state::{Historic, State, StateOptions};
 use tokio::sync::watch;
@@ -63,13 +66,20 @@ struct Inner {
 
 impl Ledger {
     /// Opens the ledger in a folder, and makes it from genesis where there is none.
-    pub fn open(folder: &Path, genesis: Genesis, options: LedgerOptions) -> Result<Self, LedgerError> {
+    pub fn open(
+        folder: &Path,
+        genesis: Genesis,
+        options: LedgerOptions,
+    ) -> Result<Self, LedgerError> {
         let chain = Chain::new(genesis);
         let store = Store::open(folder, options.cache, chain.genesis_hash())?;
-        let state = State::open(&store.db, StateOptions {
-            history: options.history,
-            ..StateOptions::default()
-        })?;
+        let state = State::open(
+            &store.db,
+            StateOptions {
+                history: options.history,
+                ..StateOptions::default()
+            },
+        )?;
         let height = store.head()?;
         match state.height() {
             None => begin(&chain, &store, &state)?,
@@ -93,13 +103,19 @@ impl Ledger {
         {
             return Err(LedgerError::damaged(
                 "the state",
-                format!("its root is {}, block {height} says {}", state.root(), header.state_root),
+                format!(
+                    "its root is {}, block {height} says {}",
+                    state.root(),
+                    header.state_root
+                ),
             ));
         }
         let (validators, order) = chain.leadership(&state.latest()?)?;
         let head = Head {
             height,
-            id: header.as_ref().map_or(BlockId(chain.genesis_hash()), Header::id),
+            id: header
+                .as_ref()
+                .map_or(BlockId(chain.genesis_hash()), Header::id),
             header,
             validators,
             order,
@@ -136,7 +152,11 @@ impl Ledger {
 
     /// Where the chain is.
     pub fn head(&self) -> Head {
-        self.0.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .head
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Follows the head.
@@ -144,9 +164,9 @@ impl Ledger {
         self.0.watch.subscribe()
     }
 
-    /// The first block that is here.
-    pub fn earliest(&self) -> Result<Height, LedgerError> {
-        self.0.store.earliest()
+    /// The first block that is here: all of them are kept.
+    pub fn earliest(&self) -> Height {
+        Height(1)
     }
 
     /// A header.
@@ -169,7 +189,8 @@ impl Ledger {
 
     /// A block; `None` where only its header is here, or nothing.
     pub fn block(&self, height: Height) -> Result<Option<Block>, LedgerError> {
-        let (Some(header), Some(body)) = (self.0.store.header(height)?, self.0.store.body(height)?) else {
+        let (Some(header), Some(body)) = (self.0.store.header(height)?, self.0.store.body(height)?)
+        else {
             return Ok(None);
         };
         Ok(Some(Block { header, body }))
@@ -239,24 +260,34 @@ impl Ledger {
     }
 
     pub(crate) fn set_of(&self, hash: B256) -> Result<ValidatorSet, LedgerError> {
-        self.0
-            .store
-            .set(hash)?
-            .ok_or_else(|| LedgerError::damaged("the validator sets", format!("{hash} is not there")))
+        self.0.store.set(hash)?.ok_or_else(|| {
+            LedgerError::damaged("the validator sets", format!("{hash} is not there"))
+        })
     }
 
     /// Builds a block on the head.
     pub fn build(&self, proposal: Proposal) -> Result<Built, LedgerError> {
-        Ok(self.0.chain.build(&self.parent()?, &self.0.state, proposal)?)
+        Ok(self
+            .0
+            .chain
+            .build(&self.parent()?, &self.0.state, proposal)?)
     }
 
     /// Checks a block on the head.
     pub fn validate(&self, block: &Block) -> Result<Executed, LedgerError> {
-        Ok(self.0.chain.validate(&self.parent()?, &self.0.state, block)?)
+        Ok(self
+            .0
+            .chain
+            .validate(&self.parent()?, &self.0.state, block)?)
     }
 
     /// Adds a block: itself, its state and its certificate in one atomic, synced write. When this returns, no crash takes it back.
-    pub fn commit(&self, block: &Block, executed: Executed, certificate: &Certificate) -> Result<(), LedgerError> {
+    pub fn commit(
+        &self,
+        block: &Block,
+        executed: Executed,
+        certificate: &Certificate,
+    ) -> Result<(), LedgerError> {
         let head = self.head();
         let height = block.header.height;
         if height != head.height.next() {
@@ -265,12 +296,23 @@ impl Ledger {
                 head: head.height,
             });
         }
-        let Executed { prepared, receipts, next_validators, next_order, leader } = executed;
+        let Executed {
+            prepared,
+            receipts,
+            next_validators,
+            next_order,
+            leader,
+        } = executed;
         let mut batch = self.0.store.batch();
         self.0.state.commit(height.0, &prepared, &mut batch)?;
-        self.0
-            .store
-            .add_block(&mut batch, block, &receipts, certificate, leader.as_ref(), &next_validators)?;
+        self.0.store.add_block(
+            &mut batch,
+            block,
+            &receipts,
+            certificate,
+            leader.as_ref(),
+            &next_validators,
+        )?;
         self.0.store.write(batch)?;
         self.0.state.committed(height.0, &prepared)?;
         *self.0.head.write().unwrap_or_else(PoisonError::into_inner) = Head {
@@ -287,14 +329,20 @@ impl Ledger {
     /// Takes a certificate of the head with more signatures than the one that is here: late voters get their credit for it.
     pub fn extend_certificate(&self, certificate: &Certificate) -> Result<(), LedgerError> {
         let head = self.head();
-        let Some(header) = head.header else { return Ok(()) };
+        let Some(header) = head.header else {
+            return Ok(());
+        };
         if certificate.height != head.height || certificate.block != head.id {
             return Ok(());
         }
-        let has = self.certificate(head.height)?.map_or(0, |kept| kept.signatures.len());
+        let has = self
+            .certificate(head.height)?
+            .map_or(0, |kept| kept.signatures.len());
         let signers = self.set_of(header.validators_hash)?;
         // The engine checked it; checking again keeps a bad one from ever reaching a proof.
-        if certificate.signatures.len() <= has || certificate.verify(self.genesis_hash(), &signers).is_err() {
+        if certificate.signatures.len() <= has
+            || certificate.verify(self.genesis_hash(), &signers).is_err()
+        {
             return Ok(());
         }
         self.0.store.replace_certificate(certificate)
@@ -311,19 +359,27 @@ impl Ledger {
     }
 
     /// Executes a decided block again that is on disk only, as after a crash between decision and commit.
-    pub fn replay_undecided(&self, certificate: &Certificate) -> Result<(Block, Executed), LedgerError> {
-        let missing = || LedgerError::damaged(format!("the decided block {}", certificate.height), "it is not on disk");
+    pub fn replay_undecided(
+        &self,
+        certificate: &Certificate,
+    ) -> Result<(Block, Executed), LedgerError> {
+        let missing = || {
+            LedgerError::damaged(
+                format!("the decided block {}", certificate.height),
+                "it is not on disk",
+            )
+        };
         let stored = self.undecided(certificate.height)?;
-        let stored = stored.into_iter().find(|it| it.block == certificate.block).ok_or_else(missing)?;
-        let block = Block::decode(&stored.bytes)
-            .map_err(|error| LedgerError::decode(format!("the decided block {}", certificate.height), &error))?;
+        let stored = stored
+            .into_iter()
+            .find(|it| it.block == certificate.block)
+            .ok_or_else(missing)?;
+        let block = Block::decode(&stored.bytes).map_err(|error| {
+            LedgerError::decode(format!("the decided block {}", certificate.height), &error)
+        })?;
         debug_assert!(stored.bytes.len() <= MAX_BLOCK_BYTES);
         let executed = self.validate(&block)?;
         Ok((block, executed))
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.0.store
     }
 }
 

@@ -12,13 +12,11 @@
 //! What is there after a crash is a whole number of blocks: a block, its state and its certificate are written by one batch
 //! that is synced before the head moves (requirement L11). Start reading at [`Ledger::commit`].
 
-
 mod error;
 mod ledger;
 mod pool;
 mod prove;
 mod store;
-
 
 pub use error::{LedgerError, SubmitError};
 pub use ledger::{Head, Ledger, LedgerOptions};

@@ -64,7 +64,10 @@ impl Pool {
     }
 
     fn mempool(&self) -> MutexGuard<'_, Mempool> {
-        self.0.mempool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .mempool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a transaction, or says why not.
@@ -82,19 +85,28 @@ impl Pool {
         }
         let account = self.account(transaction.sender)?;
         let candidate = candidate(&transaction);
-        self.mempool().insert(candidate, account, base_fee, now_ms())?;
+        self.mempool()
+            .insert(candidate, account, base_fee, now_ms())?;
         // Nobody may be listening; then nobody needs to know.
         let _listeners = self.0.arrivals.send(Arrival {
             hash: transaction.hash,
             bytes: transaction.bytes,
             local,
         });
-        self.0.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.0
+            .changes
+            .send_modify(|count| *count = count.wrapping_add(1));
         Ok(transaction.hash)
     }
 
     fn account(&self, address: Address) -> Result<Account, LedgerError> {
-        let account = self.0.ledger.state().latest()?.account(address)?.unwrap_or_default();
+        let account = self
+            .0
+            .ledger
+            .state()
+            .latest()?
+            .account(address)?
+            .unwrap_or_default();
         Ok(Account {
             nonce: account.nonce,
             balance: account.balance,
@@ -118,9 +130,20 @@ impl Pool {
     pub fn best(&self, byte_limit: usize) -> Vec<Vec<u8>> {
         let (base_fee, _) = self.next_block();
         // More than fits: what a transaction may use is more than what it does use.
-        let gas = self.0.ledger.head().header.map_or(lucid_execution::INITIAL_GAS_LIMIT, |header| header.gas_limit);
-        let best = self.mempool().best(base_fee, gas.saturating_mul(2), byte_limit);
-        best.iter().map(|candidate| candidate.bytes.to_vec()).collect()
+        let gas = self
+            .0
+            .ledger
+            .head()
+            .header
+            .map_or(lucid_execution::INITIAL_GAS_LIMIT, |header| {
+                header.gas_limit
+            });
+        let best = self
+            .mempool()
+            .best(base_fee, gas.saturating_mul(2), byte_limit);
+        best.iter()
+            .map(|candidate| candidate.bytes.to_vec())
+            .collect()
     }
 
     /// Whether there is anything for the next block.
@@ -143,7 +166,10 @@ impl Pool {
         let mut mempool = self.mempool();
         for left_out in list {
             let gone = match &left_out.reason {
-                None | Some(TransactionError::NonceTooHigh { .. } | TransactionError::FeeBelowBase { .. }) => false,
+                None
+                | Some(
+                    TransactionError::NonceTooHigh { .. } | TransactionError::FeeBelowBase { .. },
+                ) => false,
                 Some(_) => true,
             };
             if gone {
@@ -160,12 +186,20 @@ impl Pool {
         let mut accounts = Vec::with_capacity(senders.len());
         for sender in senders {
             let account = state.account(sender)?.unwrap_or_default();
-            accounts.push((sender, Account {
-                nonce: account.nonce,
-                balance: account.balance,
-            }));
+            accounts.push((
+                sender,
+                Account {
+                    nonce: account.nonce,
+                    balance: account.balance,
+                },
+            ));
         }
-        let included: Vec<B256> = block.body.transactions.iter().map(alloy_primitives::keccak256).collect();
+        let included: Vec<B256> = block
+            .body
+            .transactions
+            .iter()
+            .map(alloy_primitives::keccak256)
+            .collect();
         let (base_fee, gas_limit) = self.next_block();
         self.mempool().on_block(BlockUpdate {
             included: &included,
@@ -179,13 +213,19 @@ impl Pool {
 
     /// A transaction that waits.
     pub fn get(&self, hash: B256) -> Option<Bytes> {
-        self.mempool().get(hash).map(|candidate| candidate.bytes.clone())
+        self.mempool()
+            .get(hash)
+            .map(|candidate| candidate.bytes.clone())
     }
 
     /// The nonce for an account's next transaction, after those that wait.
     pub fn next_nonce(&self, sender: Address) -> Result<u64, LedgerError> {
         let account = self.account(sender)?;
-        Ok(self.mempool().nonce_after(sender).unwrap_or(account.nonce).max(account.nonce))
+        Ok(self
+            .mempool()
+            .nonce_after(sender)
+            .unwrap_or(account.nonce)
+            .max(account.nonce))
     }
 
     /// How full it is.
@@ -200,7 +240,11 @@ impl Pool {
 
     /// Up to `limit` waiting transactions, encoded.
     pub fn content(&self, limit: usize) -> Vec<Bytes> {
-        self.mempool().content(limit).into_iter().map(|waiting| waiting.candidate.bytes.clone()).collect()
+        self.mempool()
+            .content(limit)
+            .into_iter()
+            .map(|waiting| waiting.candidate.bytes.clone())
+            .collect()
     }
 
     /// Takes new bounds.
@@ -216,7 +260,9 @@ impl Pool {
     /// Takes back what [`Pool::export`] gave; says how many are still good.
     pub fn import(&self, journal: &[u8]) -> Result<usize, lucid_mempool::JournalError> {
         let entries = decode_journal(journal)?;
-        let taken = entries.iter().filter(|entry| self.submit(&entry.bytes, false).is_ok());
+        let taken = entries
+            .iter()
+            .filter(|entry| self.submit(&entry.bytes, false).is_ok());
         Ok(taken.count())
     }
 }
@@ -258,6 +304,8 @@ fn candidate(transaction: &Transaction) -> Candidate {
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

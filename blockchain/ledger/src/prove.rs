@@ -12,18 +12,27 @@ impl Ledger {
         let certified = |at: Height| -> Result<(Header, Certificate), LedgerError> {
             match (self.header(at)?, self.certificate(at)?) {
                 (Some(header), Some(certificate)) => Ok((header, certificate)),
-                _ => Err(missing(format!("block {at} is not here; the chain is at {}", self.head().height))),
+                _ => Err(missing(format!(
+                    "block {at} is not here; the chain is at {}",
+                    self.head().height
+                ))),
             }
         };
         let Some(before) = height.parent() else {
-            return Err(missing("genesis is what is trusted, and has no proof".into()));
+            return Err(missing(
+                "genesis is what is trusted, and has no proof".into(),
+            ));
         };
         let (header, certificate) = certified(height)?;
         let mut changes = Vec::new();
         for at in self.set_changes(before)? {
             let (header, certificate) = certified(at)?;
             let next_validators = self.set_of(header.next_validators_hash)?;
-            changes.push(SetChange { header, certificate, next_validators });
+            changes.push(SetChange {
+                header,
+                certificate,
+                next_validators,
+            });
         }
         Ok(FinalityProof {
             genesis_hash: self.genesis_hash(),

@@ -7,8 +7,8 @@ use alloy_primitives::B256;
 use borsh::{BorshDeserialize, BorshSerialize};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use lucid_chain_types::{
-    Block, BlockId, Body, Certificate, Header, Height, MAX_BLOCK_BYTES, MAX_VALIDATORS, NodeId, Slot,
-    ValidatorSet, decode,
+    Block, BlockId, Body, Certificate, Header, Height, MAX_BLOCK_BYTES, MAX_VALIDATORS, NodeId,
+    Slot, ValidatorSet, decode,
 };
 use lucid_execution::Receipt;
 use lucid_poot::LeaderRecord;
@@ -27,7 +27,6 @@ const MAX_UNDECIDED: usize = 16;
 const KEY_VERSION: &[u8] = b"version";
 const KEY_GENESIS: &[u8] = b"genesis";
 const KEY_HEAD: &[u8] = b"head";
-const KEY_EARLIEST: &[u8] = b"earliest";
 
 /// Where a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -79,8 +78,14 @@ impl Store {
             path: path.to_owned(),
             source,
         };
-        let db = Database::builder(path).cache_size(cache).open().map_err(fault)?;
-        let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(fault);
+        let db = Database::builder(path)
+            .cache_size(cache)
+            .open()
+            .map_err(fault)?;
+        let keyspace = |name: &str| {
+            db.keyspace(name, KeyspaceCreateOptions::default)
+                .map_err(fault)
+        };
         let store = Self {
             path: path.to_owned(),
             meta: keyspace("meta")?,
@@ -135,7 +140,11 @@ impl Store {
         }
     }
 
-    fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<fjall::UserValue>, LedgerError> {
+    fn get(
+        &self,
+        keyspace: &Keyspace,
+        key: &[u8],
+    ) -> Result<Option<fjall::UserValue>, LedgerError> {
         keyspace.get(key).map_err(|source| self.fault(source))
     }
 
@@ -150,11 +159,6 @@ impl Store {
     /// The last committed height; 0 before the first block.
     pub(crate) fn head(&self) -> Result<Height, LedgerError> {
         self.height_at(KEY_HEAD, Height::GENESIS)
-    }
-
-    /// The first height whose block is here.
-    pub(crate) fn earliest(&self) -> Result<Height, LedgerError> {
-        self.height_at(KEY_EARLIEST, Height(1))
     }
 
     fn height_at(&self, key: &[u8], default: Height) -> Result<Height, LedgerError> {
@@ -186,7 +190,11 @@ impl Store {
         let key = height.0.to_be_bytes();
         batch.insert(&self.headers, key, block.header.encode());
         batch.insert(&self.bodies, key, compress("a body", &block.body)?);
-        batch.insert(&self.certificates, key, encode("a certificate", certificate)?);
+        batch.insert(
+            &self.certificates,
+            key,
+            encode("a certificate", certificate)?,
+        );
         if !receipts.is_empty() {
             batch.insert(&self.receipts, key, compress("receipts", &receipts)?);
         }
@@ -201,7 +209,11 @@ impl Store {
             self.add_set(batch, next_validators)?;
         }
         if let Some(record) = leader {
-            batch.insert(&self.slots, slot.0.to_be_bytes(), encode("a leader record", record)?);
+            batch.insert(
+                &self.slots,
+                slot.0.to_be_bytes(),
+                encode("a leader record", record)?,
+            );
         }
         for guard in self.undecided.range(..height.next().0.to_be_bytes()) {
             let key = guard.key().map_err(|source| self.fault(source))?;
@@ -209,26 +221,6 @@ impl Store {
         }
         batch.insert(&self.meta, KEY_HEAD, key);
         Ok(())
-    }
-
-    /// Adds the block that a snapshot's state belongs to; blocks before it are not here.
-    pub(crate) fn set_earliest(&self, batch: &mut OwnedWriteBatch, height: Height) {
-        batch.insert(&self.meta, KEY_EARLIEST, height.0.to_be_bytes());
-    }
-
-    /// Notes a change of the validator set below the earliest block, which a proof of finality needs.
-    pub(crate) fn add_change(
-        &self,
-        batch: &mut OwnedWriteBatch,
-        header: &Header,
-        certificate: &Certificate,
-        next: &ValidatorSet,
-    ) -> Result<(), LedgerError> {
-        let key = header.height.0.to_be_bytes();
-        batch.insert(&self.headers, key, header.encode());
-        batch.insert(&self.certificates, key, encode("a certificate", certificate)?);
-        batch.insert(&self.set_changes, key, []);
-        self.add_set(batch, next)
     }
 
     /// Takes the place of the certificate that is here.
@@ -240,8 +232,16 @@ impl Store {
             .map_err(|source| self.fault(source))
     }
 
-    pub(crate) fn add_set(&self, batch: &mut OwnedWriteBatch, set: &ValidatorSet) -> Result<(), LedgerError> {
-        batch.insert(&self.sets, set.hash().as_slice(), encode("a validator set", set)?);
+    pub(crate) fn add_set(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        set: &ValidatorSet,
+    ) -> Result<(), LedgerError> {
+        batch.insert(
+            &self.sets,
+            set.hash().as_slice(),
+            encode("a validator set", set)?,
+        );
         Ok(())
     }
 
@@ -255,7 +255,12 @@ impl Store {
     }
 
     pub(crate) fn body(&self, height: Height) -> Result<Option<Body>, LedgerError> {
-        self.compressed(&self.bodies, &height.0.to_be_bytes(), "a body", MAX_BLOCK_BYTES)
+        self.compressed(
+            &self.bodies,
+            &height.0.to_be_bytes(),
+            "a body",
+            MAX_BLOCK_BYTES,
+        )
     }
 
     pub(crate) fn receipts(&self, height: Height) -> Result<Vec<Receipt>, LedgerError> {
@@ -266,7 +271,12 @@ impl Store {
 
     pub(crate) fn certificate(&self, height: Height) -> Result<Option<Certificate>, LedgerError> {
         let key = height.0.to_be_bytes();
-        self.plain(&self.certificates, &key, "a certificate", Certificate::MAX_BYTES)
+        self.plain(
+            &self.certificates,
+            &key,
+            "a certificate",
+            Certificate::MAX_BYTES,
+        )
     }
 
     pub(crate) fn height_of(&self, id: BlockId) -> Result<Option<Height>, LedgerError> {
@@ -279,11 +289,21 @@ impl Store {
     }
 
     pub(crate) fn place(&self, transaction: B256) -> Result<Option<Place>, LedgerError> {
-        self.plain(&self.transactions, transaction.as_slice(), "a transaction's place", 12)
+        self.plain(
+            &self.transactions,
+            transaction.as_slice(),
+            "a transaction's place",
+            12,
+        )
     }
 
     pub(crate) fn set(&self, hash: B256) -> Result<Option<ValidatorSet>, LedgerError> {
-        self.plain(&self.sets, hash.as_slice(), "a validator set", 4 + 84 * MAX_VALIDATORS)
+        self.plain(
+            &self.sets,
+            hash.as_slice(),
+            "a validator set",
+            4 + 84 * MAX_VALIDATORS,
+        )
     }
 
     /// Heights whose block changes the validator set, up to and with `last`.
@@ -292,19 +312,28 @@ impl Store {
             .range(..=last.0.to_be_bytes())
             .map(|guard| {
                 let key = guard.key().map_err(|source| self.fault(source))?;
-                big_endian(&key)
-                    .map(Height)
-                    .ok_or_else(|| LedgerError::damaged("the list of set changes", "not eight bytes"))
+                big_endian(&key).map(Height).ok_or_else(|| {
+                    LedgerError::damaged("the list of set changes", "not eight bytes")
+                })
             })
             .collect()
     }
 
     pub(crate) fn leader(&self, slot: Slot) -> Result<Option<LeaderRecord>, LedgerError> {
-        self.plain(&self.slots, &slot.0.to_be_bytes(), "a leader record", 64 << 10)
+        self.plain(
+            &self.slots,
+            &slot.0.to_be_bytes(),
+            "a leader record",
+            64 << 10,
+        )
     }
 
     /// Puts a proposed block on disk. Returns only when it is synced.
-    pub(crate) fn put_undecided(&self, height: Height, undecided: &Undecided) -> Result<(), LedgerError> {
+    pub(crate) fn put_undecided(
+        &self,
+        height: Height,
+        undecided: &Undecided,
+    ) -> Result<(), LedgerError> {
         if self.undecided(height)?.len() >= MAX_UNDECIDED {
             return Err(LedgerError::damaged(
                 format!("height {height}"),
@@ -325,8 +354,9 @@ impl Store {
             .prefix(height.0.to_be_bytes())
             .map(|guard| {
                 let bytes = guard.value().map_err(|source| self.fault(source))?;
-                decode("a proposed block", &bytes, MAX_BLOCK_BYTES + 128)
-                    .map_err(|error| LedgerError::decode(format!("a block proposed at {height}"), &error))
+                decode("a proposed block", &bytes, MAX_BLOCK_BYTES + 128).map_err(|error| {
+                    LedgerError::decode(format!("a block proposed at {height}"), &error)
+                })
             })
             .collect()
     }
@@ -359,7 +389,11 @@ impl Store {
         // As a stream, since a buffer of the whole limit would be made for every block.
         let mut decompressed = Vec::new();
         zstd::stream::read::Decoder::new(bytes.as_ref())
-            .and_then(|decoder| decoder.take(limit as u64 + 1).read_to_end(&mut decompressed))
+            .and_then(|decoder| {
+                decoder
+                    .take(limit as u64 + 1)
+                    .read_to_end(&mut decompressed)
+            })
             .map_err(|error| LedgerError::damaged(what, error))?;
         let bytes = decompressed;
         decode(what, &bytes, limit)

@@ -69,7 +69,7 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
 }
 
 /// Done at the first Ctrl-C or SIGTERM.
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+pub fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -49,6 +49,68 @@ const TABLE: &[Row] = &[
         &["lucid-format", "lucid-player"],
     ),
     row("sessions/desktop", DESKTOP, &[]),
+    row("blockchain/types", "lucid-chain-types", &[]),
+    row("blockchain/poot", "lucid-poot", &["lucid-chain-types"]),
+    row("blockchain/light", "lucid-light", &["lucid-chain-types"]),
+    row("blockchain/state", "lucid-state", &[]),
+    row(
+        "blockchain/execution",
+        "lucid-execution",
+        &["lucid-chain-types", "lucid-poot", "lucid-state"],
+    ),
+    row(
+        "blockchain/mempool",
+        "lucid-mempool",
+        &["lucid-chain-types"],
+    ),
+    row("blockchain/gossip", "lucid-gossip", &["lucid-chain-types"]),
+    row(
+        "blockchain/ledger",
+        "lucid-ledger",
+        &[
+            "lucid-chain-types",
+            "lucid-execution",
+            "lucid-light",
+            "lucid-mempool",
+            "lucid-poot",
+            "lucid-state",
+        ],
+    ),
+    row(
+        "blockchain/consensus",
+        "lucid-consensus",
+        &["lucid-chain-types"],
+    ),
+    row("blockchain/client", "lucid-client", &["lucid-chain-types"]),
+    row(
+        "blockchain/rpc",
+        "lucid-rpc",
+        &[
+            "lucid-chain-types",
+            "lucid-client",
+            "lucid-execution",
+            "lucid-ledger",
+            "lucid-light",
+            "lucid-mempool",
+            "lucid-poot",
+            "lucid-state",
+        ],
+    ),
+    row(
+        "blockchain/node",
+        "lucid-node",
+        &[
+            "lucid-chain-types",
+            "lucid-consensus",
+            "lucid-execution",
+            "lucid-gossip",
+            "lucid-ledger",
+            "lucid-mempool",
+            "lucid-poot",
+            "lucid-rpc",
+            "lucid-service",
+        ],
+    ),
     row("apps/lucid", "lucid", ALL),
     row("tests/e2e", "lucid-e2e", ALL),
 ];
@@ -60,6 +122,18 @@ const ALL: &[&str] = &[
     "lucid-player",
     "lucid-rdp",
     "lucid-recorder",
+    "lucid-chain-types",
+    "lucid-poot",
+    "lucid-light",
+    "lucid-state",
+    "lucid-execution",
+    "lucid-mempool",
+    "lucid-gossip",
+    "lucid-ledger",
+    "lucid-consensus",
+    "lucid-client",
+    "lucid-rpc",
+    "lucid-node",
     DESKTOP,
 ];
 
@@ -212,6 +286,19 @@ fn only_the_gateway_names_ironrdps_network_parts() {
 }
 
 #[test]
+fn only_the_consensus_crate_names_the_bft_engine() {
+    for Member { name, uses, .. } in members(&metadata()) {
+        let engine = uses
+            .iter()
+            .find(|(used, _)| used.starts_with("arc-malachitebft"));
+        assert!(
+            engine.is_none() || name == "lucid-consensus",
+            "{name} may not name {engine:?}: only lucid-consensus does"
+        );
+    }
+}
+
+#[test]
 fn the_pure_crates_bring_in_no_network_library() {
     let metadata = metadata();
     let names: BTreeMap<&str, &str> = metadata["packages"]
@@ -226,7 +313,15 @@ fn the_pure_crates_bring_in_no_network_library() {
         .iter()
         .map(|node| (text(node, "id"), node))
         .collect();
-    for pure in ["lucid-format", "lucid-player", "lucid-player-wasm"] {
+    for pure in [
+        "lucid-format",
+        "lucid-player",
+        "lucid-player-wasm",
+        "lucid-chain-types",
+        "lucid-poot",
+        "lucid-light",
+        "lucid-mempool",
+    ] {
         let start = *names.iter().find(|(_, name)| **name == pure).unwrap().0;
         let mut seen = BTreeSet::from([start]);
         let mut todo = vec![start];
@@ -336,7 +431,15 @@ fn the_pure_crates_know_no_files_sockets_clocks_or_randomness() {
         "SystemTime",
         "tokio",
     ];
-    for folder in ["sessions/format/src", "sessions/player/src"] {
+    for folder in [
+        "sessions/format/src",
+        "sessions/player/src",
+        "blockchain/types/src",
+        "blockchain/poot/src",
+        "blockchain/light/src",
+        "blockchain/mempool/src",
+        "blockchain/execution/src",
+    ] {
         let mut sources = Vec::new();
         files(&root().join(folder), &[".rs"], &mut sources);
         assert!(!sources.is_empty(), "{folder} has no sources");

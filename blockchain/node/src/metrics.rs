@@ -1,0 +1,63 @@
+//! What this node counts of its own work; [`lucid_rpc::metrics`] lists and describes all of it.
+
+use std::time::Duration;
+
+use lucid_chain_types::{Certificate, Header, Height};
+use lucid_ledger::PoolStatus;
+use lucid_rpc::metrics as table;
+
+pub(crate) fn round(height: Height, round: u32) {
+    table::CONSENSUS_HEIGHT.set_count(height.0);
+    table::CONSENSUS_ROUND.set_count(round.into());
+    if round > 0 {
+        table::CONSENSUS_LATE_ROUNDS.add(1);
+    }
+}
+
+pub(crate) fn built(took: Duration) {
+    table::BLOCKS_PROPOSED.add(1);
+    table::BLOCK_BUILD.observe(took.as_secs_f64());
+}
+
+pub(crate) fn checked(took: Duration) {
+    table::BLOCK_CHECK.observe(took.as_secs_f64());
+}
+
+pub(crate) fn refused_block() {
+    table::BLOCKS_REFUSED.add(1);
+}
+
+pub(crate) fn equivocation() {
+    table::EQUIVOCATIONS.add(1);
+}
+
+pub(crate) fn committed(
+    header: &Header,
+    transactions: usize,
+    certificate: &Certificate,
+    now_ms: u64,
+    took: Duration,
+) {
+    table::CHAIN_HEIGHT.set_count(header.height.0);
+    table::CHAIN_SLOT.set_count(header.slot.0);
+    table::CHAIN_BLOCK_TIME.set(Duration::from_millis(header.time_ms).as_secs_f64());
+    table::CHAIN_BASE_FEE.set_count(header.base_fee);
+    table::CHAIN_GAS_LIMIT.set_count(header.gas_limit);
+    table::CHAIN_GAS.add(header.gas_used);
+    table::CHAIN_TRANSACTIONS.add(transactions as u64);
+    table::CONSENSUS_SIGNERS.set_count(certificate.signatures.len() as u64);
+    table::BLOCK_COMMIT.observe(took.as_secs_f64());
+    let age = Duration::from_millis(now_ms.saturating_sub(header.time_ms));
+    table::BLOCK_FINALITY.observe(age.as_secs_f64());
+    if header.seal {
+        table::SLOTS_SEALED.add(1);
+    }
+}
+
+pub(crate) fn around(pool: PoolStatus, peers: usize, free: u64) {
+    table::MEMPOOL_PENDING.set_count(pool.pending as u64);
+    table::MEMPOOL_QUEUED.set_count(pool.queued as u64);
+    table::MEMPOOL_BYTES.set_count(pool.bytes as u64);
+    table::NET_PEERS.set_count(peers as u64);
+    table::DISK_FREE.set_count(free);
+}

@@ -1,0 +1,627 @@
+//! From a folder to a running node, and down again in order.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_chain_types::{Height, NodeId, ValidatorSet};
+use lucid_consensus::{ConsensusKey, Handle as Engine, Start};
+use lucid_gossip::{GossipEvent, GossipSettings, Handle as Gossip, Status, Verdict, VerdictReply};
+use lucid_ledger::{Arrival, Ledger, LedgerOptions, Pool, SubmitError};
+use lucid_poot::vrf::VrfSecret;
+use lucid_rpc::{
+    HealthFacts, NetworkInfo, PeerInfo, RpcHandle, RpcLimits, RpcSettings, SyncProgress,
+};
+use lucid_service::logs::Levels;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{MempoolSection, NodeConfig, Role, RpcSection};
+use crate::driver::{Driver, Leader, Progress};
+use crate::home::{Home, KeyFile, short};
+use crate::{NodeError, metrics};
+
+/// How often the node looks at its surroundings: peers, disk, pool.
+const LOOK_AROUND: Duration = Duration::from_secs(2);
+/// How often waiting transactions are written down, so that few are lost in a crash.
+const JOURNAL_EVERY: Duration = Duration::from_secs(30);
+/// A node this far behind its peers says that it is catching up.
+const BEHIND: u64 = 5;
+
+/// What a node runs with, besides its folder.
+pub struct RunOptions {
+    /// Its folder.
+    pub home: Home,
+    /// Turns true when the node is to stop.
+    pub stop: watch::Receiver<bool>,
+    /// Told once the node serves; with the addresses it listens at.
+    pub ready: Option<tokio::sync::oneshot::Sender<Listening>>,
+    /// To change the log level on a reload.
+    pub levels: Option<Levels>,
+    /// Where it gets the time from.
+    pub clock: SystemClock,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// JSON-RPC.
+    pub rpc: Option<SocketAddr>,
+    /// `/health` and `/metrics`.
+    pub monitor: Option<SocketAddr>,
+}
+
+/// Runs a node until it is told to stop or cannot go on.
+pub async fn run(options: RunOptions) -> Result<(), NodeError> {
+    let RunOptions {
+        home,
+        stop,
+        ready,
+        levels,
+        clock,
+    } = options;
+    let config = NodeConfig::load(&home.config_path())?.value;
+    let genesis = home.genesis()?;
+    let data = home.data();
+    fs::create_dir_all(&data).map_err(|source| NodeError::file(&data, source))?;
+    check_disk(&data, config.node.min_free)?;
+
+    let node = home.node_id()?;
+    let ledger = {
+        let options = LedgerOptions {
+            history: config.state.history,
+            cache: config.state.cache,
+        };
+        blocking(move || Ok(Ledger::open(&data, genesis, options)?)).await?
+    };
+    let keys = match config.node.role {
+        Role::Full => None,
+        Role::Validator => Some(validator_keys(&home, node, &ledger.head().validators)?),
+    };
+    let pool = Pool::new(ledger.clone(), mempool_limits(&config.mempool));
+    restore_pool(&home, &pool);
+    info!(
+        chain = short(ledger.genesis_hash()),
+        %node,
+        role = ?config.node.role,
+        height = %ledger.head().height,
+        "starting"
+    );
+
+    let monitor = lucid_rpc::metrics::install().ok();
+    let (gossip, gossip_events) =
+        lucid_gossip::start(gossip_settings(&home, &config, &ledger)?).await?;
+    let head = ledger.head();
+    let (consensus_key, leader) = match keys {
+        Some((consensus, vrf)) => (Some(consensus), Some(Leader { node, vrf })),
+        None => (None, None),
+    };
+    let identity = ConsensusKey(home.key(KeyFile::Network)?);
+    let (events, engine) = lucid_consensus::start(lucid_consensus::Settings {
+        home: home.consensus(),
+        genesis_hash: ledger.genesis_hash(),
+        pace: ledger.genesis().pace,
+        node,
+        moniker: config.node.moniker.clone(),
+        identity,
+        consensus_key,
+        listen: config.p2p.listen.clone(),
+        peers: config.p2p.peers.clone(),
+        discovery: config.p2p.discovery && !config.p2p.closed,
+        first: Start {
+            height: head.height.next(),
+            validators: head.validators,
+            order: head.order,
+        },
+        limits: lucid_consensus::Limits {
+            inbound_peers: config.p2p.max_peers,
+            outbound_peers: config.p2p.max_peers,
+            connections_per_ip: config.p2p.max_per_ip,
+            ..lucid_consensus::Limits::default()
+        },
+    })
+    .await?;
+
+    let (progress, _) = watch::channel(Progress::default());
+    let driver = Driver::new(
+        ledger.clone(),
+        pool.clone(),
+        Arc::new(clock),
+        leader,
+        progress,
+    );
+    let (peers, sync) = (
+        watch::channel(Vec::new()).0,
+        watch::channel(SyncProgress::default()).0,
+    );
+    let network = NetworkInfo {
+        peers: peers.subscribe(),
+        sync: sync.subscribe(),
+        version: concat!("lucid/", env!("CARGO_PKG_VERSION"), "/linux").to_owned(),
+        node: (config.node.role == Role::Validator).then_some(node),
+    };
+    let rpc = serve_rpc(&config, &ledger, &pool, network).await?;
+    let mut tasks = JoinSet::new();
+    let monitor_at = match monitor.filter(|_| config.monitor.enabled) {
+        None => None,
+        Some(metrics) => {
+            let facts = health(&ledger, &peers, &sync, clock);
+            Some(
+                serve_monitor(
+                    &mut tasks,
+                    &config.monitor.listen,
+                    lucid_rpc::monitor_router(metrics, facts),
+                )
+                .await?,
+            )
+        }
+    };
+    if let Some(ready) = ready {
+        // Whoever asked may have gone.
+        let _gone = ready.send(Listening {
+            rpc: rpc.as_ref().map(|rpc| rpc.local_addr),
+            monitor: monitor_at,
+        });
+    }
+    tasks.spawn(take_gossip(pool.clone(), gossip_events));
+    tasks.spawn(spread(pool.arrivals(), gossip.clone()));
+    tasks.spawn(look_around(Around {
+        home: home.clone(),
+        ledger: ledger.clone(),
+        pool: pool.clone(),
+        engine: engine.clone(),
+        gossip: gossip.clone(),
+        peers,
+        sync,
+        config: config.clone(),
+        rpc_limits: rpc.as_ref().map(RpcHandle::limits_setter),
+        levels,
+    }));
+
+    let driving = tokio::spawn(driver.run(events, stop));
+    let outcome = tokio::select! {
+        driven = driving => driven.unwrap_or_else(|error| Err(NodeError::Panicked(error.to_string()))),
+        Some(ended) = tasks.join_next() => match ended {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) => Ok(()),
+            Err(error) => Err(NodeError::Panicked(error.to_string())),
+        },
+    };
+    match &outcome {
+        Ok(()) => info!("stopping"),
+        Err(error) => error!(%error, "stopping"),
+    }
+    if let Some(rpc) = rpc {
+        rpc.stop().await;
+    }
+    engine.shutdown().await;
+    tasks.shutdown().await;
+    gossip.shutdown().await;
+    keep_pool(&home, &pool);
+    outcome
+}
+
+/// The secret keys of a validator, held against what the chain has for it.
+fn validator_keys(
+    home: &Home,
+    node: NodeId,
+    set: &ValidatorSet,
+) -> Result<(ConsensusKey, VrfSecret), NodeError> {
+    let consensus = home.key(KeyFile::Consensus)?;
+    let vrf = VrfSecret::from_seed(&*home.key(KeyFile::Vrf)?);
+    match set.get(node) {
+        None => {
+            warn!(%node, "this node is not in the validator set now; it votes once it is admitted")
+        }
+        Some(known) => {
+            let public = ed25519_dalek::SigningKey::from_bytes(&consensus)
+                .verifying_key()
+                .to_bytes();
+            for (what, same) in [
+                ("consensus.key", known.consensus_key.0 == public),
+                ("vrf.key", known.vrf_key == vrf.public()),
+            ] {
+                if !same {
+                    return Err(NodeError::OtherKeys {
+                        node: node.to_string(),
+                        what,
+                    });
+                }
+            }
+        }
+    }
+    Ok((ConsensusKey(consensus), vrf))
+}
+
+fn mempool_limits(section: &MempoolSection) -> lucid_mempool::Limits {
+    lucid_mempool::Limits {
+        count: section.max_count,
+        bytes: section.max_bytes,
+        per_sender: section.max_per_sender,
+        ttl_ms: section.ttl_seconds.saturating_mul(1_000),
+        ..lucid_mempool::Limits::default()
+    }
+}
+
+fn gossip_limits(config: &NodeConfig) -> lucid_gossip::Limits {
+    lucid_gossip::Limits {
+        max_peers: u32::try_from(config.gossip.max_peers).unwrap_or(u32::MAX),
+        transactions_per_second: config.gossip.transactions_per_second,
+        ..lucid_gossip::Limits::default()
+    }
+}
+
+fn gossip_settings(
+    home: &Home,
+    config: &NodeConfig,
+    ledger: &Ledger,
+) -> Result<GossipSettings, NodeError> {
+    Ok(GossipSettings {
+        identity: home.key(KeyFile::Network)?,
+        listen: config.gossip.listen.clone(),
+        announce: Vec::new(),
+        peers: config.gossip.peers.clone(),
+        genesis_hash: ledger.genesis_hash(),
+        discovery: config.p2p.discovery && !config.p2p.closed,
+        limits: gossip_limits(config),
+    })
+}
+
+fn rpc_limits(section: &RpcSection) -> RpcLimits {
+    RpcLimits {
+        max_connections: section.max_connections,
+        max_request: section.max_request,
+        max_response: section.max_response,
+        max_batch: section.max_batch,
+        max_executions: section.max_executions,
+        max_log_blocks: section.max_log_blocks,
+        max_logs: section.max_logs,
+        call_gas: section.call_gas,
+        ..RpcLimits::default()
+    }
+}
+
+async fn serve_rpc(
+    config: &NodeConfig,
+    ledger: &Ledger,
+    pool: &Pool,
+    network: NetworkInfo,
+) -> Result<Option<RpcHandle>, NodeError> {
+    if !config.rpc.enabled {
+        return Ok(None);
+    }
+    let settings = RpcSettings {
+        // Checked when the configuration was read.
+        listen: config
+            .rpc
+            .listen
+            .parse()
+            .unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
+        origins: config.rpc.cors.clone(),
+        limits: rpc_limits(&config.rpc),
+    };
+    Ok(Some(
+        lucid_rpc::serve(settings, ledger.clone(), pool.clone(), network).await?,
+    ))
+}
+
+async fn serve_monitor(
+    tasks: &mut JoinSet<Result<(), NodeError>>,
+    address: &str,
+    router: axum::Router,
+) -> Result<SocketAddr, NodeError> {
+    let fault = |source| NodeError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let at = listener.local_addr().map_err(fault)?;
+    let address = address.to_owned();
+    tasks.spawn(async move {
+        axum::serve(listener, router)
+            .await
+            .map_err(|source| NodeError::Listen { address, source })
+    });
+    Ok(at)
+}
+
+fn health(
+    ledger: &Ledger,
+    peers: &watch::Sender<Vec<PeerInfo>>,
+    sync: &watch::Sender<SyncProgress>,
+    clock: SystemClock,
+) -> impl Fn() -> HealthFacts + Send + Sync + 'static {
+    let (ledger, peers, sync) = (ledger.clone(), peers.subscribe(), sync.subscribe());
+    move || {
+        let head = ledger.head();
+        let last = head
+            .header
+            .as_ref()
+            .map_or(ledger.genesis().time_ms, |header| header.time_ms);
+        HealthFacts {
+            height: head.height,
+            since_last_block: clock.now_ms().checked_sub(last).map(Duration::from_millis),
+            peers: peers.borrow().len(),
+            peers_needed: head.validators.quorum() - 1,
+            syncing: sync.borrow().syncing,
+        }
+    }
+}
+
+/// Takes transactions that peers send on.
+async fn take_gossip(pool: Pool, mut events: mpsc::Receiver<GossipEvent>) -> Result<(), NodeError> {
+    while let Some(event) = events.recv().await {
+        match event {
+            GossipEvent::Transactions { list, verdict, .. } => {
+                let pool = pool.clone();
+                blocking(move || {
+                    take(&pool, &list, verdict);
+                    Ok(())
+                })
+                .await?;
+            }
+            GossipEvent::PeerBanned { peer, for_ms } => warn!(%peer, for_ms, "shut a peer out"),
+            // Not answered: this node keeps no snapshots.
+            GossipEvent::SnapshotRequest { .. }
+            | GossipEvent::PeerConnected { .. }
+            | GossipEvent::PeerDisconnected { .. }
+            | GossipEvent::PeerStatus { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+fn take(pool: &Pool, list: &[impl AsRef<[u8]>], verdict: VerdictReply) {
+    let mut taken = false;
+    let mut forged = false;
+    for bytes in list {
+        match pool.submit(bytes.as_ref(), false) {
+            Ok(_) => taken = true,
+            Err(SubmitError::Ledger(error)) => error!(%error, "a transaction could not be checked"),
+            Err(error) => forged |= error.is_forged(),
+        }
+    }
+    verdict.reply(match (forged, taken) {
+        (true, _) => Verdict::Reject,
+        (false, true) => Verdict::Accept,
+        (false, false) => Verdict::Ignore,
+    });
+}
+
+/// Sends this node's users' transactions to the others.
+async fn spread(
+    mut arrivals: broadcast::Receiver<Arrival>,
+    gossip: Gossip,
+) -> Result<(), NodeError> {
+    loop {
+        let arrival = match arrivals.recv().await {
+            Ok(arrival) => arrival,
+            Err(broadcast::error::RecvError::Lagged(count)) => {
+                warn!(
+                    count,
+                    "transactions came faster than they could be passed on; they stay in this node's pool"
+                );
+                continue;
+            }
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+        };
+        if arrival.local
+            && let Err(error) = gossip.publish_transactions(vec![arrival.bytes.0])
+        {
+            warn!(%error, "a transaction could not be passed on; it stays in this node's pool");
+        }
+    }
+}
+
+/// What [`look_around`] works on.
+struct Around {
+    home: Home,
+    ledger: Ledger,
+    pool: Pool,
+    engine: Engine,
+    gossip: Gossip,
+    peers: watch::Sender<Vec<PeerInfo>>,
+    sync: watch::Sender<SyncProgress>,
+    config: NodeConfig,
+    rpc_limits: Option<Box<dyn Fn(RpcLimits) + Send + Sync>>,
+    levels: Option<Levels>,
+}
+
+/// Keeps an eye on peers and disk, writes the pool down, and reads the configuration again on SIGHUP.
+async fn look_around(mut around: Around) -> Result<(), NodeError> {
+    let mut look = tokio::time::interval(LOOK_AROUND);
+    let mut journal = tokio::time::interval(JOURNAL_EVERY);
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+        .map_err(|source| NodeError::file(around.home.path(), source))?;
+    loop {
+        tokio::select! {
+            _ = look.tick() => around.look().await?,
+            _ = journal.tick() => keep_pool(&around.home, &around.pool),
+            _ = hangup.recv() => around.reload().await,
+        }
+    }
+}
+
+impl Around {
+    async fn look(&mut self) -> Result<(), NodeError> {
+        let free = check_disk(&self.home.data(), self.config.node.min_free)?;
+        let height = self.ledger.head().height;
+        let told: Vec<_> = self.gossip.peers().to_vec();
+        let list: Vec<PeerInfo> = told
+            .iter()
+            .map(|peer| PeerInfo {
+                id: peer.peer.to_string(),
+                address: peer.address.clone(),
+                inbound: !peer.outbound,
+                score: peer.mesh_score,
+                node: None,
+                height: peer.status.as_ref().map(|status| status.height),
+            })
+            .collect();
+        let highest = list
+            .iter()
+            .filter_map(|peer| peer.height)
+            .max()
+            .unwrap_or(Height::GENESIS);
+        self.sync.send_if_modified(|progress| {
+            let syncing = highest.0 > height.0.saturating_add(BEHIND);
+            let started_at = if progress.syncing {
+                progress.started_at
+            } else {
+                height
+            };
+            let now = SyncProgress {
+                syncing,
+                started_at,
+                highest,
+            };
+            let changed = *progress != now;
+            *progress = now;
+            changed
+        });
+        metrics::around(self.pool.status(), list.len(), free);
+        self.peers.send_replace(list);
+        let status = Status {
+            height,
+            earliest: self.ledger.earliest(),
+            snapshots: Vec::new(),
+        };
+        if let Err(error) = self.gossip.set_status(status) {
+            warn!(%error, "peers are not told where this node stands");
+        }
+        Ok(())
+    }
+
+    /// Takes over what may change while the node runs, and names what may not.
+    async fn reload(&mut self) {
+        let new = match NodeConfig::load(&self.home.config_path()) {
+            Ok(loaded) => loaded.value,
+            Err(error) => {
+                error!(%error, "the configuration was not read again; the one in force stays");
+                return;
+            }
+        };
+        let changes = self.config.changes(&new);
+        for key in &changes.refused {
+            warn!(key, "this change needs a restart and was not taken over");
+        }
+        if changes.taken.is_empty() {
+            info!("the configuration was read again: nothing to take over");
+            return;
+        }
+        self.pool.set_limits(mempool_limits(&new.mempool));
+        if let Err(error) = self.gossip.set_limits(gossip_limits(&new)) {
+            warn!(%error, "gossip keeps its limits");
+        }
+        if let Some(set) = &self.rpc_limits {
+            set(rpc_limits(&new.rpc));
+        }
+        if let Some(levels) = &self.levels
+            && let Err(error) = levels.set(&format!(
+                "{},{}",
+                lucid_consensus::LOG_FILTER,
+                new.log.level
+            ))
+        {
+            warn!(%error, "the log level stays");
+        }
+        for peer in new
+            .p2p
+            .peers
+            .iter()
+            .filter(|peer| !self.config.p2p.peers.contains(peer))
+        {
+            if let Err(error) = self.engine.add_peer(peer).await {
+                warn!(peer, %error, "the peer was not added");
+            }
+        }
+        for peer in self
+            .config
+            .p2p
+            .peers
+            .iter()
+            .filter(|peer| !new.p2p.peers.contains(peer))
+        {
+            if let Err(error) = self.engine.remove_peer(peer).await {
+                warn!(peer, %error, "the peer was not removed");
+            }
+        }
+        for peer in new
+            .gossip
+            .peers
+            .iter()
+            .filter(|peer| !self.config.gossip.peers.contains(peer))
+        {
+            if let Err(error) = self.gossip.add_peer(peer) {
+                warn!(peer, %error, "the peer was not added");
+            }
+        }
+        info!(taken = ?changes.taken, "the configuration was read again");
+        // What was refused stays as it is, so that it is named again next time.
+        self.config.p2p.peers = new.p2p.peers;
+        self.config.gossip.peers = new.gossip.peers;
+        self.config.gossip.transactions_per_second = new.gossip.transactions_per_second;
+        self.config.mempool = new.mempool;
+        self.config.log.level = new.log.level;
+        self.config.node.min_free = new.node.min_free;
+        self.config.rpc.max_log_blocks = new.rpc.max_log_blocks;
+        self.config.rpc.max_logs = new.rpc.max_logs;
+        self.config.rpc.max_executions = new.rpc.max_executions;
+        self.config.rpc.call_gas = new.rpc.call_gas;
+    }
+}
+
+/// Bytes free where the data is; an error when there are too few to go on.
+fn check_disk(data: &Path, least: u64) -> Result<u64, NodeError> {
+    let stat = rustix::fs::statvfs(data).map_err(|error| NodeError::file(data, error.into()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free < least {
+        return Err(NodeError::DiskFull {
+            path: data.to_owned(),
+            free,
+            least,
+        });
+    }
+    Ok(free)
+}
+
+fn restore_pool(home: &Home, pool: &Pool) {
+    let path = home.mempool_path();
+    let Ok(journal) = fs::read(&path) else { return };
+    match pool.import(&journal) {
+        Ok(0) => {}
+        Ok(count) => info!(count, "took waiting transactions back"),
+        // Nothing of it is final, so nothing is lost that a sender cannot send again.
+        Err(error) => {
+            warn!(path = %path.display(), %error, "waiting transactions of the last run are not read")
+        }
+    }
+}
+
+fn keep_pool(home: &Home, pool: &Pool) {
+    let path = home.mempool_path();
+    let temporary = path.with_extension("journal.new");
+    let write = || {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(&pool.export())?;
+        file.sync_data()?;
+        fs::rename(&temporary, &path)
+    };
+    if let Err(error) = write() {
+        warn!(path = %path.display(), %error, "waiting transactions were not written down");
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
+) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(NodeError::Panicked(error.to_string())))
+}
