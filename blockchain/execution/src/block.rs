@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::Transaction as _;
-use alloy_primitives::{Address, B256, TxKind, U256};
+use alloy_primitives::{Address, B256, TxKind, U256, keccak256};
 use lucid_chain_types::{
     Block, BlockId, Body, Certificate, Domain, Evidence, Genesis, Header, Height, MAX_BLOCK_BYTES,
     MAX_BLOCK_TRANSACTIONS, MAX_EVIDENCE, NodeId, Slot, VRF_PROOF_BYTES, Validator, ValidatorSet,
@@ -187,8 +187,15 @@ impl Chain {
     ) -> Result<Built, ExecutionError> {
         let reader = self.reader(parent, state)?;
         let frame = self.frame(parent, &reader, &mut proposal, Unfit::LeaveOut)?;
-        let decoded = decode_all(&proposal.transactions, self.genesis.chain_id);
-        let outcome = self.run(parent, &reader, &frame, &proposal, decoded, Unfit::LeaveOut)?;
+        let transactions = std::mem::take(&mut proposal.transactions);
+        let outcome = self.run(
+            parent,
+            &reader,
+            &frame,
+            &proposal,
+            &transactions,
+            Unfit::LeaveOut,
+        )?;
         let prepared = state.prepare(&outcome.changes)?;
         let body = Body {
             transactions: outcome.included,
@@ -291,8 +298,14 @@ impl Chain {
             header.evidence_hash,
             evidence_hash(&body.evidence),
         )?;
-        let decoded = decode_all(&body.transactions, self.genesis.chain_id);
-        let outcome = self.run(parent, &reader, &frame, &proposal, decoded, Unfit::Refuse)?;
+        let outcome = self.run(
+            parent,
+            &reader,
+            &frame,
+            &proposal,
+            &body.transactions,
+            Unfit::Refuse,
+        )?;
         same(
             "transactions root",
             header.transactions_root,
@@ -534,7 +547,7 @@ impl Chain {
         state: &Historic,
         frame: &Frame,
         proposal: &Proposal,
-        transactions: Vec<Result<Transaction, (B256, TransactionError)>>,
+        transactions: &[Vec<u8>],
         unfit: Unfit,
     ) -> Result<Outcome, ExecutionError> {
         self.steps(parent, state, frame, proposal, transactions, unfit)
@@ -552,7 +565,7 @@ impl Chain {
         state: &Historic,
         frame: &Frame,
         proposal: &Proposal,
-        transactions: Vec<Result<Transaction, (B256, TransactionError)>>,
+        transactions: &[Vec<u8>],
         unfit: Unfit,
     ) -> Result<Outcome, ExecutionError> {
         let mut machine = Machine::new(state, &self.environment(frame, proposal));
@@ -598,11 +611,12 @@ impl Chain {
             next_order: parent.order.clone(),
             leader: None,
         };
-        for (index, transaction) in transactions.into_iter().enumerate() {
+        let decoded = decode_all(transactions, self.genesis.chain_id);
+        for (index, transaction) in decoded.into_iter().enumerate() {
             let included = match transaction {
                 Ok(transaction) => include(&mut machine, frame, &transaction, &mut outcome)?,
-                Err((hash, reason)) => Some(LeftOut {
-                    hash,
+                Err(reason) => Some(LeftOut {
+                    hash: keccak256(&transactions[index]),
                     reason: Some(reason),
                 }),
             };
@@ -863,7 +877,7 @@ pub(crate) fn refusal(
     }
 }
 
-fn same<T: PartialEq + std::fmt::Display>(
+fn same<T: Copy + PartialEq + std::fmt::Display>(
     what: &'static str,
     found: T,
     expected: T,

@@ -8,8 +8,8 @@ use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, Output};
 
 use crate::block::{Chain, nodes, prev_randao, standing, validator_set};
-use crate::contracts::address::{PARAM_REGISTRY, WORK_CREDITS};
-use crate::contracts::interfaces::{ParamRegistry, WorkCredits};
+use crate::contracts::address::{LUCID_ANCHORS, PARAM_REGISTRY, WORK_CREDITS};
+use crate::contracts::interfaces::{LucidAnchors, ParamRegistry, Session, WorkCredits};
 use crate::evm::{Environment, Machine, NotRun};
 use crate::transaction::MIN_GAS;
 use crate::{ExecutionError, TransactionError};
@@ -112,10 +112,13 @@ impl Chain {
         let CallOutcome::Returned { gas_used, .. } = all else {
             return Ok(Err(all));
         };
-        // What it used is a lower bound: of the gas it forwards a call may keep a 64th back (EIP-150), and refunds come last.
-        let (mut fails, mut works) = (gas_used.saturating_sub(1), call.gas);
-        let mut guess = (gas_used + gas_used / 32).min(works);
+        // What it used is a lower bound, and mostly enough; but of the gas it forwards a call may keep a 64th back (EIP-150), and
+        // refunds come last.
+        let (mut fails, mut works) = (gas_used.saturating_sub(1), call.gas.max(gas_used));
+        let mut guesses = [gas_used, gas_used + gas_used / 32].into_iter();
         while works - fails > 1 + works / 100 {
+            let middle = fails + (works - fails) / 2;
+            let guess = guesses.next().unwrap_or(middle).clamp(fails + 1, works - 1);
             if matches!(
                 simulate(&mut machine, call, guess)?,
                 CallOutcome::Returned { .. }
@@ -124,7 +127,6 @@ impl Chain {
             } else {
                 fails = guess;
             }
-            guess = fails + (works - fails) / 2;
         }
         Ok(Ok(works))
     }
@@ -252,6 +254,13 @@ impl<R: StateReader> View<'_, R> {
             WORK_CREDITS,
             &WorkCredits::earnedCall { node: node.0 },
         )
+    }
+
+    /// What is anchored of a session; its status is 0 where nothing is.
+    pub fn session(&mut self, id: B256) -> Result<Session, ExecutionError> {
+        let call = LucidAnchors::sessionCall { id };
+        self.machine
+            .view("LucidAnchors.session", LUCID_ANCHORS, &call)
     }
 
     /// Whether a node may vote in governance.

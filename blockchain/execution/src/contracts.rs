@@ -62,6 +62,8 @@ pub mod interfaces {
             function onEvidence(address node, uint8 kind, uint64 height) external;
             function onSeal(uint64 slot, uint64 nextSlot, address winner, uint8 reason, address[] calldata nextOrder) external;
             function validators() external view returns (Validator[] memory);
+            function register(bytes32 consensusKey, bytes32 vrfKey) external payable;
+            function claim(address node) external;
             function nextValidators() external view returns (Validator[] memory);
             function tally() external view returns (Entity[] memory);
             function validatorTally() external view returns (Entity[] memory);
@@ -74,6 +76,31 @@ pub mod interfaces {
             function uptimeBps(address node) external view returns (uint16);
             function earned(address node) external view returns (uint256);
             function eligible(address node) external view returns (bool);
+        }
+
+        #[derive(Debug, PartialEq, Eq)]
+        struct Session { address owner; uint64 size; uint8 status; bytes32 commitment; bytes32 root; address opener; }
+
+        interface LucidAnchors {
+            function openSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 policyHash) external;
+            function checkpoint(bytes32 id, uint64 size, bytes32 root) external;
+            function closeSession(bytes32 id, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external;
+            function registerSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external;
+            function session(bytes32 id) external view returns (Session memory);
+        }
+
+        interface LucidGovernor {
+            function propose(uint8 action, bytes calldata data, string calldata description) external returns (uint256 id);
+            function vote(uint256 id, uint8 support) external;
+            function queue(uint256 id) external;
+            function execute(uint256 id) external;
+            function cancel(uint256 id) external;
+            function state(uint256 id) external view returns (uint8);
+        }
+
+        interface SignerRegistry {
+            function signers() external view returns (address[3] memory);
+            function epoch() external view returns (uint64);
         }
 
         interface ParamRegistry {

@@ -130,17 +130,11 @@ fn intrinsic_gas(envelope: &TxEnvelope) -> u64 {
     standard.max(MIN_GAS + 10 * tokens)
 }
 
-/// Decodes many at once, on all cores: recovering a signature is most of the work of a block. What is refused comes with its
-/// hash.
-pub fn decode_all(
-    list: &[Vec<u8>],
-    chain_id: u64,
-) -> Vec<Result<Transaction, (B256, TransactionError)>> {
+/// Decodes many at once, on all cores: recovering a signature is most of the work of a block.
+pub fn decode_all(list: &[Vec<u8>], chain_id: u64) -> Vec<Result<Transaction, TransactionError>> {
     list.par_iter()
         .with_min_len(8)
-        .map(|bytes| {
-            Transaction::decode(bytes, chain_id).map_err(|error| (keccak256(bytes), error))
-        })
+        .map(|bytes| Transaction::decode(bytes, chain_id))
         .collect()
 }
 
