@@ -58,6 +58,8 @@ struct Chain {
     load: Load,
     roots: Vec<Duration>,
     writes: Vec<Duration>,
+    /// CPU time of roots and of writes.
+    cpu: (Duration, Duration),
     _dir: tempfile::TempDir,
 }
 
@@ -74,6 +76,7 @@ impl Chain {
             load,
             roots: Vec::new(),
             writes: Vec::new(),
+            cpu: Default::default(),
             _dir: dir,
         };
         while chain.keys < keys {
@@ -126,10 +129,11 @@ impl Chain {
     }
 
     fn commit(&mut self, changes: &StateChanges) {
-        let start = Instant::now();
+        let (start, at) = (Instant::now(), cpu());
         let prepared = self.state.prepare(changes).expect("prepares");
         self.roots.push(start.elapsed());
-        let start = Instant::now();
+        self.cpu.0 += cpu() - at;
+        let (start, at) = (Instant::now(), cpu());
         let mut batch = self.db.batch();
         self.state
             .commit(self.height, &prepared, &mut batch)
@@ -142,6 +146,7 @@ impl Chain {
             .committed(self.height, &prepared)
             .expect("moves on");
         self.writes.push(start.elapsed());
+        self.cpu.1 += cpu() - at;
         self.height += 1;
     }
 
@@ -155,6 +160,16 @@ impl Chain {
             *self.writes.last().expect("one"),
         )
     }
+}
+
+/// What all threads of this process have run, the database's among them: on a busy machine that says more than the clock.
+fn cpu() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let nanos = tasks.filter_map(|task| {
+        let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 fn report(what: &str, times: &mut [Duration], limit: Option<(&str, Duration)>) -> Duration {
@@ -250,6 +265,7 @@ fn state(c: &mut Criterion) {
         }
         chain.borrow_mut().roots.clear();
         chain.borrow_mut().writes.clear();
+        chain.borrow_mut().cpu = Default::default();
         group.bench_function(format!("{name}: root"), |b| {
             b.iter_custom(|n| (0..n).map(|_| chain.borrow_mut().block(NEW).0).sum());
         });
@@ -266,6 +282,13 @@ fn state(c: &mut Criterion) {
             &format!("{name}: write and fsync"),
             &mut chain.writes,
             Some(("the rows alone", bare)),
+        );
+
+        let blocks = u32::try_from(chain.roots.len()).expect("small");
+        eprintln!(
+            "{name}: CPU time of a root {:.1?}, of a write {:.1?}",
+            chain.cpu.0 / blocks,
+            chain.cpu.1 / blocks
         );
 
         let mut reads = Vec::new();

@@ -199,7 +199,7 @@ impl Branch {
         match split(&mut self.slot(i), self.leaves >> i & 1 == 1, self.depth + 1) {
             None => out.push(EMPTY_STRING_CODE),
             Some((nibbles, node)) if self.leaves >> i & 1 == 1 || nibbles.1 == 0 => {
-                out.extend_from_slice(node)
+                out.extend_from_slice(node);
             }
             Some((nibbles, node)) => {
                 let extension =
@@ -466,7 +466,7 @@ fn rebranch<S: Source>(
         let place = fresh.partition_point(|(other, _)| *other < nibble);
         fresh.insert(place, (nibble, Some(child)));
     }
-    rejoin(source, above, at, old, fresh, changes, work)
+    rejoin(source, above, at, old.as_ref(), fresh, changes, work)
 }
 
 /// Puts a branch together again from what it was and from its fresh children (sorted).
@@ -474,12 +474,12 @@ fn rejoin<S: Source>(
     source: &S,
     above: usize,
     at: Nibbles,
-    old: Option<(Branch, RlpNode)>,
+    old: Option<&(Branch, RlpNode)>,
     fresh: Vec<(u8, Option<Child>)>,
     changes: &[Pathed<'_>],
     work: &mut Work,
 ) -> Result<Option<Child>> {
-    let before = old.as_ref().map(|(old, _)| old);
+    let before = old.map(|(old, _)| old);
     let replaced = fresh
         .iter()
         .fold(0u16, |mask, (nibble, _)| mask | 1 << nibble);
@@ -488,7 +488,7 @@ fn rejoin<S: Source>(
         + fresh.iter().filter(|(_, child)| child.is_some()).count();
     if left >= 2 {
         let (node, mask, encoded) = assemble(before, &fresh, work);
-        if let Some((_, node)) = old.as_ref().filter(|_| mask == 0) {
+        if let Some((_, node)) = old.filter(|_| mask == 0) {
             return Ok(Some(Child::Branch {
                 extension: at.slice(above..),
                 node: node.clone(),
