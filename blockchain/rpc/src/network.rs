@@ -1,0 +1,41 @@
+//! What the server cannot see in the ledger: the node's network and itself.
+
+use lucid_chain_types::{Height, NodeId};
+use lucid_client::wire::PeerInfo;
+use tokio::sync::watch;
+
+/// Where the node is in catching up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SyncProgress {
+    /// Whether it is catching up.
+    pub syncing: bool,
+    /// Where it began.
+    pub started_at: Height,
+    /// The highest height any peer told of.
+    pub highest: Height,
+}
+
+/// What the node tells its RPC server.
+#[derive(Debug, Clone)]
+pub struct NetworkInfo {
+    /// Connected peers.
+    pub peers: watch::Receiver<Vec<PeerInfo>>,
+    /// Catching up.
+    pub sync: watch::Receiver<SyncProgress>,
+    /// What `web3_clientVersion` says, such as `lucid/0.1.0/linux`.
+    pub version: String,
+    /// This node, if it is a validator.
+    pub node: Option<NodeId>,
+}
+
+impl NetworkInfo {
+    /// A node without a network.
+    pub fn alone(version: impl Into<String>) -> Self {
+        Self {
+            peers: watch::channel(Vec::new()).1,
+            sync: watch::channel(SyncProgress::default()).1,
+            version: version.into(),
+            node: None,
+        }
+    }
+}
