@@ -18,11 +18,11 @@ use lucid_chain_types::{
     open_slot_after, seals, vrf_input,
 };
 use lucid_consensus::{DecidedBlock, Event, Reply, Start, UndecidedBlock, Verdict};
-use lucid_execution::{Executed, Proposal};
+use lucid_execution::{BlockError, Executed, ExecutionError, Proposal};
 use lucid_ledger::{Head, Ledger, Pool, Undecided};
 use lucid_poot::vrf::VrfSecret;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::NodeError;
@@ -266,11 +266,7 @@ impl Driver {
         if now < self.earliest_next(&head) && !ahead {
             return;
         }
-        let work = ahead
-            || now >= self.slot_end(&head)
-            || !self.evidence.is_empty()
-            || self.pool.has_ready();
-        if !work {
+        if !ahead && !self.has_work(&head) {
             return;
         }
         if let Some(reply) = self.held.take() {
@@ -280,6 +276,13 @@ impl Driver {
                 order: head.order,
             }));
         }
+    }
+
+    /// Whether a block on the head would have something in it.
+    fn has_work(&self, head: &Head) -> bool {
+        self.clock.now_ms() >= self.slot_end(head)
+            || !self.evidence.is_empty()
+            || self.pool.has_ready()
     }
 
     // ── building ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,6 +315,18 @@ impl Driver {
             return Ok(None);
         }
         tokio::time::sleep(wait).await;
+        // Others may have begun this height with a transaction that is still on its way here.
+        let mut waiting = self.pool.changes();
+        let patience = Instant::now() + timeout / 4;
+        while !self.has_work(&head)
+            && timeout_at(patience, waiting.changed())
+                .await
+                .is_ok_and(|changed| changed.is_ok())
+        {}
+        if !self.has_work(&head) {
+            debug!(%height, round, "there is nothing to propose");
+            return Ok(None);
+        }
         let started = Instant::now();
         let time_ms = self.clock.now_ms().max(earliest);
         let genesis = self.ledger.genesis();
@@ -333,8 +348,18 @@ impl Driver {
             transactions: self.pool.best(MAX_BLOCK_BYTES - BLOCK_OVERHEAD),
         };
         let (ledger, pool) = (self.ledger.clone(), self.pool.clone());
-        let (block, executed) = blocking(move || {
-            let built = ledger.build(proposal)?;
+        let built = blocking(move || {
+            let built = match ledger.build(proposal) {
+                Ok(built) => built,
+                Err(error) => {
+                    return match error.into_invalid() {
+                        // What the pool took for ready cannot be executed on this head.
+                        Ok(BlockError::Empty) => Ok(None),
+                        Ok(other) => Err(ExecutionError::from(other).into()),
+                        Err(own) => Err(own.into()),
+                    };
+                }
+            };
             if !built.left_out.is_empty() {
                 debug!(
                     count = built.left_out.len(),
@@ -353,9 +378,13 @@ impl Driver {
                     bytes: built.block.encode(),
                 },
             )?;
-            Ok((built.block, built.executed))
+            Ok(Some((built.block, built.executed)))
         })
         .await?;
+        let Some((block, executed)) = built else {
+            debug!(%height, round, "nothing that waits can be executed");
+            return Ok(None);
+        };
         metrics::built(started.elapsed());
         debug!(%height, round, transactions = block.body.transactions.len(), seal = seals(self.ledger.genesis().time_ms, slot, time_ms), "proposing");
         self.remember(block.clone(), executed);

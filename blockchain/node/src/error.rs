@@ -108,6 +108,19 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// Whether it is the machine that has to change before the node can run: a file, the disk, an address in use.
+    pub fn is_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::File { .. }
+                | Self::DiskFull { .. }
+                | Self::Listen { .. }
+                | Self::Consensus(ConsensusError::Listen { .. })
+                | Self::Gossip(GossipError::Listen { .. })
+                | Self::Rpc(RpcError::Listen { .. })
+        )
+    }
+
     pub(crate) fn file(path: &Path, source: io::Error) -> Self {
         Self::File {
             path: path.to_owned(),

@@ -94,9 +94,7 @@ pub fn run(app: &App, args: &NodeArgs) -> Result<()> {
     // A lookup or a write that hangs must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     outcome.map_err(|error| match error {
-        NodeError::File { .. } | NodeError::DiskFull { .. } | NodeError::Listen { .. } => {
-            exit(NOT_FOUND, error.to_string())
-        }
+        error if error.is_machine() => exit(NOT_FOUND, error.to_string()),
         NodeError::Key { .. } | NodeError::Genesis { .. } | NodeError::OtherKeys { .. } => {
             exit(USAGE, error.to_string())
         }
