@@ -1,4 +1,5 @@
-//! The whole system against real peers: xrdp and freerdp-shadow-cli as desktops, xfreerdp as client, ffmpeg and Chromium.
+//! The whole system against real peers: xrdp and freerdp-shadow-cli as desktops, xfreerdp as client, ffmpeg and Chromium; and
+//! networks of chain nodes.
 //!
 //! Each test runs the program as its users do, in a home folder of its own, with a gateway of its own on a free port. What
 //! it starts is under guards that end with it. [`support::program`] says how the program is found: `cargo test --workspace`
@@ -7,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod arrows;
+mod chain;
 mod channels;
 mod crash;
 mod demo;

@@ -36,10 +36,13 @@ pub(crate) fn program() -> PathBuf {
             .unwrap_or_else(|_| panic!("{} is not there: {build}", path.display()));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut folders = vec![root.join("apps/lucid/src"), root.join("service/src")];
-        let crates = fs::read_dir(root.join("sessions")).unwrap();
-        // The bindings are part of the page, which the program's build script looks at.
-        let linked = crates.filter(|c| c.as_ref().is_ok_and(|c| c.file_name() != "player-wasm"));
-        folders.extend(linked.map(|c| c.unwrap().path().join("src")));
+        for group in ["sessions", "blockchain"] {
+            let crates = fs::read_dir(root.join(group)).unwrap();
+            // The bindings are part of the page, which the program's build script looks at.
+            let linked =
+                crates.filter(|c| c.as_ref().is_ok_and(|c| c.file_name() != "player-wasm"));
+            folders.extend(linked.map(|c| c.unwrap().path().join("src")));
+        }
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten() {
                 let entry = entry.unwrap();
@@ -59,13 +62,13 @@ pub(crate) fn program() -> PathBuf {
     path
 }
 
-/// A place among the tests that run desktops at once: two keep a machine with two cores busy.
+/// A place among the tests that run desktops or networks at once: two keep a machine with two cores busy.
 pub(crate) struct Slot;
 
 static TAKEN: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 
 impl Slot {
-    fn take() -> Self {
+    pub(crate) fn take() -> Self {
         let taken = TAKEN.0.lock().unwrap();
         *TAKEN.1.wait_while(taken, |taken| *taken >= 2).unwrap() += 1;
         Self

@@ -1,0 +1,12 @@
+//! The chain: networks of node processes that are killed, stopped, wiped, cut off from each other and started again.
+//!
+//! Nothing here asserts how fast something is, except where a time is what is promised; what is waited for has
+//! [`crate::support::PATIENCE`].
+
+mod blocks;
+mod crashes;
+mod devnet;
+mod network;
+mod partition;
+mod proofs;
+mod starts;
