@@ -33,6 +33,7 @@ contract LUCID is ERC20, ERC20Permit {
         // The tokens are gone before the coins leave: a call back finds nothing to take twice.
         _burn(msg.sender, amount);
         emit Withdrawal(msg.sender, amount);
+        // slither-disable-next-line low-level-calls
         (bool sent,) = msg.sender.call{value: amount}("");
         if (!sent) revert TransferFailed(msg.sender, amount);
     }

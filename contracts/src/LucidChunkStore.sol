@@ -19,6 +19,7 @@ contract LucidChunkStore {
     mapping(bytes32 sessionId => mapping(uint64 index => bytes32 chunkHash)) private _hashes;
     // Eight 32-bit sizes a storage slot: chunks come in order, so a slot is shared by neighbours.
     mapping(bytes32 sessionId => mapping(uint64 group => uint256 sizes)) private _sizes;
+    // slither-disable-next-line uninitialized-state
     mapping(bytes32 chunkHash => address[] nodes) private _holders;
     // Place in the list, counted from 1.
     mapping(bytes32 chunkHash => mapping(address node => uint256 place)) private _places;

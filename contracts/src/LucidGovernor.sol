@@ -147,6 +147,7 @@ contract LucidGovernor {
     function queue(uint256 id) external {
         _need(id, State.Succeeded);
         Proposal storage proposal = _proposals[id];
+        // slither-disable-next-line reentrancy-no-eth,reentrancy-events
         uint64 eta = timelock.schedule(id, proposal.action, proposal.data);
         proposal.eta = eta;
         emit ProposalQueued(id, eta);

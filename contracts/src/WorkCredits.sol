@@ -331,6 +331,7 @@ contract WorkCredits is IWorkCredits, EIP712 {
     /// @param reason 0 primary, 1 fallback, 2 late.
     /// @param nextOrder Who leads in the slot after `nextSlot`, best first. What is not in the new set is left out, what is
     /// missing is put at the end.
+    // slither-disable-next-line shadowing-local
     function onSeal(uint64 slot, uint64 nextSlot, address winner, uint8 reason, address[] calldata nextOrder)
         external
         onlySystem
@@ -456,19 +457,10 @@ contract WorkCredits is IWorkCredits, EIP712 {
                 revert BadSignature(proof.node);
             }
             _open(live, slot);
-            if (proof.kind == UPTIME) {
-                uint8 bit = proof.slot == slot ? 1 : 2;
-                if (live.seen & bit != 0) continue;
-                live.seen |= bit;
-                live.uptime += 1;
-                emit ProofAccepted(proof.node, UPTIME, proof.slot, 1);
-            } else {
-                uint64 credit = _verify(proof);
-                if (proof.kind == RELAY) live.relay += uint40(credit);
-                else live.storageWork += uint40(credit);
-                emit ProofAccepted(proof.node, proof.kind, proof.slot, credit);
-            }
+            uint64 credit = _count(proof, live, slot);
+            if (credit == 0) continue;
             _live[proof.node] = live;
+            emit ProofAccepted(proof.node, proof.kind, proof.slot, credit);
         }
     }
 
@@ -707,6 +699,7 @@ contract WorkCredits is IWorkCredits, EIP712 {
 
     function _pay(address to, uint256 amount) private {
         if (amount == 0) return;
+        // slither-disable-next-line arbitrary-send-eth,low-level-calls
         (bool sent,) = to.call{value: amount}("");
         if (!sent) revert TransferFailed(to, amount);
     }
@@ -746,11 +739,26 @@ contract WorkCredits is IWorkCredits, EIP712 {
         return true;
     }
 
+    // What a proof brings its node; 0 for a beacon of a slot in which it was seen already.
+    function _count(TaskProof calldata proof, Live memory live, uint64 slot) private returns (uint64 credit) {
+        if (proof.kind == UPTIME) {
+            uint8 bit = proof.slot == slot ? 1 : 2;
+            if (live.seen & bit != 0) return 0;
+            live.seen |= bit;
+            live.uptime += 1;
+            return 1;
+        }
+        credit = _verify(proof);
+        if (proof.kind == RELAY) live.relay += uint40(credit);
+        else live.storageWork += uint40(credit);
+    }
+
     function _verify(TaskProof calldata proof) private returns (uint64 credit) {
         if (proof.kind > STORAGE || address(_verifiers[proof.kind]) == address(0)) revert NoVerifier(proof.kind);
         uint40 last = _lastProof[proof.node][proof.kind];
         if (proof.slot + 1 <= last) revert ProofExists(proof.node, proof.kind, proof.slot);
         _lastProof[proof.node][proof.kind] = uint40(proof.slot + 1);
+        // slither-disable-next-line calls-loop
         credit = _verifiers[proof.kind].verify(proof);
         if (credit > proof.value) credit = proof.value;
         if (credit > MAX_PROOF_CREDIT) credit = MAX_PROOF_CREDIT;
@@ -817,20 +825,20 @@ contract WorkCredits is IWorkCredits, EIP712 {
                 _windows[nodes[i]] = _rolled(nodes[i], hour);
             }
         }
-        Live memory one;
-        one.uptime = 1;
-        _credit(address(0), hour, one);
+        _credit(address(0), hour, Live(0, 0, 0, 0, 0, 1, 0, 0, 0));
 
         if (total == 0) return;
         uint256 reward = params.get(SLOT_REWARD);
         uint256 available = reserve();
         if (reward > available) reward = available;
+        // slither-disable-next-line incorrect-equality
         if (reward == 0) return;
         uint128 paid = 0;
         for (uint256 i = 0; i < length; ++i) {
             if (gains[i] == 0) continue;
             // At most the reward, 100 LUCID: it fits.
             uint128 share = uint128(reward * gains[i] / total);
+            // slither-disable-next-line incorrect-equality
             if (share == 0) continue;
             paid += share;
             _accounts[nodes[i]].earned += share;
