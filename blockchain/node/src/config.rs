@@ -70,7 +70,7 @@ pub struct P2pSection {
     pub max_per_ip: usize,
 }
 
-/// `[gossip]`: transactions and snapshots.
+/// `[gossip]`: transactions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GossipSection {
@@ -142,8 +142,6 @@ pub struct MempoolSection {
 pub struct StateSection {
     /// Heights whose state can still be read and proven.
     pub history: u64,
-    /// Blocks between two snapshots offered to others; 0 for none.
-    pub snapshot_every: u64,
     /// Bytes of the database's cache.
     pub cache: u64,
 }
@@ -234,7 +232,6 @@ impl Default for StateSection {
     fn default() -> Self {
         Self {
             history: 256,
-            snapshot_every: 1_000,
             cache: 32 << 20,
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lucid_chain_types::{Certificate, Header, Height};
 use lucid_ledger::PoolStatus;
+use lucid_rpc::SyncProgress;
 use lucid_rpc::metrics as table;
 
 pub(crate) fn round(height: Height, round: u32) {
@@ -54,10 +55,33 @@ pub(crate) fn committed(
     }
 }
 
-pub(crate) fn around(pool: PoolStatus, peers: usize, free: u64) {
-    table::MEMPOOL_PENDING.set_count(pool.pending as u64);
-    table::MEMPOOL_QUEUED.set_count(pool.queued as u64);
-    table::MEMPOOL_BYTES.set_count(pool.bytes as u64);
-    table::NET_PEERS.set_count(peers as u64);
-    table::DISK_FREE.set_count(free);
+/// What is seen from time to time, not as it happens.
+pub(crate) struct Surroundings {
+    pub(crate) pool: PoolStatus,
+    pub(crate) pool_capacity: usize,
+    pub(crate) peers: usize,
+    pub(crate) disk_free: u64,
+    pub(crate) validators: usize,
+    pub(crate) oldest_state: u64,
+    pub(crate) sync: SyncProgress,
+    pub(crate) height: Height,
+}
+
+impl Surroundings {
+    pub(crate) fn record(&self) {
+        table::MEMPOOL_PENDING.set_count(self.pool.pending as u64);
+        table::MEMPOOL_QUEUED.set_count(self.pool.queued as u64);
+        table::MEMPOOL_BYTES.set_count(self.pool.bytes as u64);
+        table::MEMPOOL_CAPACITY.set_count(self.pool_capacity as u64);
+        table::NET_PEERS.set_count(self.peers as u64);
+        table::DISK_FREE.set_count(self.disk_free);
+        table::CHAIN_VALIDATORS.set_count(self.validators as u64);
+        table::STATE_OLDEST.set_count(self.oldest_state);
+        table::SYNC_ACTIVE.set_count(self.sync.syncing.into());
+        table::SYNC_LAG.set_count(self.sync.highest.0.saturating_sub(self.height.0));
+    }
+}
+
+pub(crate) fn started(now_ms: u64) {
+    table::PROCESS_START.set(Duration::from_millis(now_ms).as_secs_f64());
 }

@@ -95,6 +95,7 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
     );
 
     let monitor = lucid_rpc::metrics::install().ok();
+    metrics::started(clock.now_ms());
     let (gossip, gossip_events) =
         lucid_gossip::start(gossip_settings(&home, &config, &ledger)?).await?;
     let head = ledger.head();
@@ -451,7 +452,8 @@ async fn look_around(mut around: Around) -> Result<(), NodeError> {
 impl Around {
     async fn look(&mut self) -> Result<(), NodeError> {
         let free = check_disk(&self.home.data(), self.config.node.min_free)?;
-        let height = self.ledger.head().height;
+        let head = self.ledger.head();
+        let height = head.height;
         let told: Vec<_> = self.gossip.peers().to_vec();
         let list: Vec<PeerInfo> = told
             .iter()
@@ -485,7 +487,17 @@ impl Around {
             *progress = now;
             changed
         });
-        metrics::around(self.pool.status(), list.len(), free);
+        metrics::Surroundings {
+            pool: self.pool.status(),
+            pool_capacity: self.config.mempool.max_count,
+            peers: list.len(),
+            disk_free: free,
+            validators: head.validators.len(),
+            oldest_state: self.ledger.state().oldest().unwrap_or_default(),
+            sync: *self.sync.borrow(),
+            height,
+        }
+        .record();
         self.peers.send_replace(list);
         let status = Status {
             height,
