@@ -395,7 +395,7 @@ fn failed(error: impl std::fmt::Display) -> ConsensusError {
 
 /// The engine's timeouts. A proposal has the same time in every round (requirement C7); votes get more with each, so that a slow
 /// network settles at last.
-pub(crate) fn timeouts(pace: &Pace) -> LinearTimeouts {
+pub fn timeouts(pace: &Pace) -> LinearTimeouts {
     let vote = Duration::from_millis(pace.vote_timeout_ms);
     let propose = Duration::from_millis(pace.propose_timeout_ms);
     LinearTimeouts {
@@ -412,7 +412,7 @@ pub(crate) fn timeouts(pace: &Pace) -> LinearTimeouts {
 
 /// From a height's start until stragglers' precommits are no longer waited for. The next block is not due before the interval is
 /// over; the last quarter is for building it.
-pub(crate) fn target_time(pace: &Pace) -> Duration {
+pub fn target_time(pace: &Pace) -> Duration {
     Duration::from_millis(pace.block_interval_ms) * 3 / 4
 }
 

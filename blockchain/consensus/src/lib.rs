@@ -25,6 +25,9 @@ mod settings;
 pub mod signing;
 
 pub use engine::{Handle, NetworkState, Peer, start};
+// For the simulation.
+#[doc(hidden)]
+pub use engine::{target_time, timeouts};
 pub use error::ConsensusError;
 pub use event::{DecidedBlock, Event, Reply, Start, UndecidedBlock, Verdict};
 pub use guard::GuardError;

@@ -13,6 +13,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
@@ -42,6 +43,19 @@ fn sender(i: u64) -> Address {
     Address::from_word(keccak256(i.to_be_bytes()))
 }
 
+/// One worker: with more, fjall's first one spins while another compacts (3.1.13), which costs a core.
+fn database(path: &Path) -> Database {
+    let workers = std::env::var("LUCID_BENCH_WORKERS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1);
+    Database::builder(path)
+        .worker_threads(workers)
+        .cache_size(64 << 20)
+        .open()
+        .expect("opens")
+}
+
 #[derive(Clone, Copy)]
 enum Load {
     /// All keys are slots of one contract.
@@ -66,7 +80,7 @@ struct Chain {
 impl Chain {
     fn new(keys: u64, load: Load) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let db = Database::builder(dir.path()).open().expect("opens");
+        let db = database(dir.path());
         let state = State::open(&db, StateOptions::default()).expect("opens");
         let mut chain = Self {
             db,
@@ -232,7 +246,7 @@ fn state(c: &mut Criterion) {
         });
     drop(leaves);
     let dir = tempfile::tempdir().expect("a folder");
-    let db = Database::builder(dir.path()).open().expect("opens");
+    let db = database(dir.path());
     let plain = db
         .keyspace("plain", KeyspaceCreateOptions::default)
         .expect("opens");

@@ -389,7 +389,7 @@ fn descend<S: Source>(
                     source,
                     path.len(),
                     below,
-                    Some((old, node)),
+                    Some(&(old, node)),
                     None,
                     changes,
                     work,
@@ -413,7 +413,7 @@ fn rebranch<S: Source>(
     source: &S,
     above: usize,
     at: Nibbles,
-    old: Option<(Branch, RlpNode)>,
+    old: Option<&(Branch, RlpNode)>,
     mut turn: Option<(u8, Child)>,
     changes: &[Pathed<'_>],
     work: &mut Work,
@@ -425,7 +425,7 @@ fn rebranch<S: Source>(
         let nibble = first.get_unchecked(depth);
         let (changes, tail) =
             rest.split_at(rest.partition_point(|(p, _)| p.get_unchecked(depth) <= nibble));
-        let child = match (&old, &mut turn) {
+        let child = match (old, &mut turn) {
             (Some((old, _)), _) => old.child(usize::from(nibble)),
             (None, Some((at, _))) if *at == nibble => turn.take().map(|(_, child)| child),
             _ => None,
@@ -466,7 +466,7 @@ fn rebranch<S: Source>(
         let place = fresh.partition_point(|(other, _)| *other < nibble);
         fresh.insert(place, (nibble, Some(child)));
     }
-    rejoin(source, above, at, old.as_ref(), fresh, changes, work)
+    rejoin(source, above, at, old, fresh, changes, work)
 }
 
 /// Puts a branch together again from what it was and from its fresh children (sorted).

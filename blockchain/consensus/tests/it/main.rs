@@ -5,7 +5,9 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    clippy::too_many_arguments
+    clippy::cast_sign_loss,
+    clippy::too_many_arguments,
+    clippy::needless_pass_by_value
 )]
 
 mod chain;
@@ -13,3 +15,4 @@ mod codecs;
 mod guard;
 mod network;
 mod parts;
+mod sim;
