@@ -28,8 +28,10 @@ const port = await new Promise((resolve) => {
 });
 const anvilUrl = `http://127.0.0.1:${port}`;
 const options = ["--fork-url", RPC, "--port", port, "--chain-id", chainId, "--hardfork", "prague", "--no-mining", "--silent", "--no-rate-limit", "--no-storage-caching", "--disable-code-size-limit", "--disable-min-priority-fee"];
-const anvil = spawn(process.env.ANVIL ?? new URL("node_modules/.bin/anvil", import.meta.url).pathname, options.map(String), { stdio: ["ignore", "ignore", "inherit"] });
-process.on("exit", () => anvil.kill("SIGKILL"));
+const anvil = spawn(process.env.ANVIL ?? new URL("node_modules/.bin/anvil", import.meta.url).pathname, options.map(String), { stdio: ["ignore", "ignore", "inherit"], detached: true });
+// npm's command starts the program as a child of its own: the whole group has to end.
+process.on("exit", () => process.kill(-anvil.pid, "SIGKILL"));
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 const there = (method, params = []) => ask(method, params, anvilUrl);
 
 await check("anvil forks the chain", async () => {

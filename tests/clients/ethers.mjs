@@ -74,9 +74,11 @@ await check("a transaction can be replaced by one that pays more", async () => {
 const id = random32();
 let receipt;
 await check("registerSession is written and read back", async () => {
-  const gas = await anchors.registerSession.estimateGas(...session(id));
-  receipt = await (await anchors.registerSession(...session(id))).wait();
-  ensure(receipt.status === 1 && receipt.gasUsed <= gas, "status and gas");
+  const args = session(id);
+  const gas = await anchors.registerSession.estimateGas(...args);
+  receipt = await (await anchors.registerSession(...args)).wait();
+  equal(receipt.status, 1, "status");
+  ensure(receipt.gasUsed <= gas, `gas used ${receipt.gasUsed} within the estimate ${gas}`);
   const stored = await anchors.session(id);
   equal([stored.owner, stored.size], [wallet.address, 9n], "session");
   const event = receipt.logs.map((log) => anchors.interface.parseLog(log)).find((log) => log?.name === "SessionRegistered");

@@ -112,8 +112,9 @@ const session = (id) => [id, account.address, random32(), random32(), random32()
 const id = random32();
 let registered;
 await check("registerSession is written and read back", async () => {
-  const gas = await node.estimateContractGas({ ...anchors, functionName: "registerSession", args: session(id), account });
-  const hash = await wallet.writeContract({ ...anchors, functionName: "registerSession", args: session(id) });
+  const args = session(id);
+  const gas = await node.estimateContractGas({ ...anchors, functionName: "registerSession", args, account });
+  const hash = await wallet.writeContract({ ...anchors, functionName: "registerSession", args });
   registered = await receiptOf(hash);
   equal(registered.status, "success", "status");
   ensure(registered.gasUsed <= gas, `gas used ${registered.gasUsed} within the estimate ${gas}`);
