@@ -36,6 +36,6 @@ pub use settings::{ConsensusKey, Limits, Settings};
 /// Directives that keep the engine's own log quiet, for filters in the syntax of `tracing_subscriber::EnvFilter`: it tells every vote
 /// at level info. What matters of it arrives as [`Event`]s and in [`Handle::network`].
 pub const LOG_FILTER: &str = "arc_malachitebft_app=warn,arc_malachitebft_core_consensus=warn,arc_malachitebft_core_driver=warn,\
-    arc_malachitebft_core_votekeeper=warn,arc_malachitebft_discovery=warn,arc_malachitebft_engine=warn,\
+    arc_malachitebft_core_votekeeper=warn,arc_malachitebft_discovery=error,arc_malachitebft_engine=warn,\
     arc_malachitebft_network=warn,arc_malachitebft_sync=warn,arc_malachitebft_wal=warn,libp2p=warn,libp2p_swarm=warn,\
     libp2p_gossipsub=error,ractor=warn";

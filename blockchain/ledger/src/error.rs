@@ -98,6 +98,10 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers hand over errors they are done with"
+    )]
     pub(crate) fn damaged(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Damaged {
             what: what.into(),

@@ -614,6 +614,10 @@ struct Proposed {
 }
 
 /// The engine drops its end when it stops or has gone on; then nobody waits for the answer.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the outcome of a send, and the end of it"
+)]
 fn answered<T>(sent: Result<(), T>) {
     if sent.is_err() {
         debug!("an answer came too late");

@@ -218,7 +218,7 @@ fn validator_keys(
     let vrf = VrfSecret::from_seed(&*home.key(KeyFile::Vrf)?);
     match set.get(node) {
         None => {
-            warn!(%node, "this node is not in the validator set now; it votes once it is admitted")
+            warn!(%node, "this node is not in the validator set now; it votes once it is admitted");
         }
         Some(known) => {
             let public = ed25519_dalek::SigningKey::from_bytes(&consensus)
@@ -611,7 +611,7 @@ fn restore_pool(home: &Home, pool: &Pool) {
         Ok(count) => info!(count, "took waiting transactions back"),
         // Nothing of it is final, so nothing is lost that a sender cannot send again.
         Err(error) => {
-            warn!(path = %path.display(), %error, "waiting transactions of the last run are not read")
+            warn!(path = %path.display(), %error, "waiting transactions of the last run are not read");
         }
     }
 }

@@ -20,10 +20,6 @@ pub(crate) struct Gate {
 pub(crate) struct Pass(Arc<Gate>);
 
 impl Gate {
-    pub(crate) fn inside(&self) -> usize {
-        self.inside.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn try_enter(self: &Arc<Self>, limit: usize) -> Option<Pass> {
         self.inside
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |inside| {
@@ -118,7 +114,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(first);
         assert!(waiting.await.unwrap());
-        assert_eq!(gate.inside(), 0);
+        assert_eq!(gate.inside.load(Ordering::Relaxed), 0);
     }
 
     #[test]

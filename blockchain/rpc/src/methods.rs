@@ -22,14 +22,11 @@ struct Methods(RpcModule<Backend>, Option<RpcError>);
 
 impl Methods {
     /// A method that answers from memory.
-    fn memory<T: Serialize>(
+    fn memory<T: Serialize + 'static>(
         mut self,
         name: &'static str,
         method: fn(&Backend, &mut Arguments<'_>) -> CallResult<T>,
-    ) -> Self
-    where
-        T: 'static,
-    {
+    ) -> Self {
         let added = self
             .0
             .register_method(name, move |params, node, _: &Extensions| -> Answer {
@@ -44,15 +41,12 @@ impl Methods {
     }
 
     /// A method that works in a lane. Its answer is written there too: a large one takes a while.
-    fn lane<T: Serialize>(
+    fn lane<T: Serialize + 'static>(
         mut self,
         lane: Lane,
         name: &'static str,
         method: fn(&Backend, &mut Arguments<'_>) -> CallResult<T>,
-    ) -> Self
-    where
-        T: 'static,
-    {
+    ) -> Self {
         let added =
             self.0
                 .register_async_method(name, move |params, node: Arc<Backend>, _| async move {

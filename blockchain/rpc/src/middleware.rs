@@ -14,7 +14,7 @@ use metrics::SharedString;
 use crate::error::CallError;
 use crate::gate::{Buckets, Gate, Pass};
 use crate::limits::RpcLimits;
-use crate::metrics::{RPC_CALLS, RPC_REFUSED, RPC_SECONDS};
+use crate::metrics::{RPC_CALLS, RPC_CONNECTIONS, RPC_REFUSED, RPC_SECONDS};
 
 /// Geth's code for a subscription over HTTP.
 const NO_NOTIFICATIONS_CODE: i32 = -32_001;
@@ -34,9 +34,30 @@ pub(crate) struct Doors {
 /// One connection. A WebSocket holds it, and with it its place, until it is closed.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) peer: IpAddr,
-    pub(crate) calls: Arc<Gate>,
-    pub(crate) _place: Pass,
+    peer: IpAddr,
+    calls: Arc<Gate>,
+    _place: Pass,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: IpAddr, place: Pass) -> Self {
+        RPC_CONNECTIONS.change(1.0);
+        Self {
+            peer,
+            calls: Arc::default(),
+            _place: place,
+        }
+    }
+
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        RPC_CONNECTIONS.change(-1.0);
+    }
 }
 
 /// Bounds and counts the calls of a connection.
@@ -188,6 +209,6 @@ where
         notification: Notification<'a>,
     ) -> impl Future<Output = MethodResponse> + Send + 'a {
         // No method here does anything without an answer.
-        async move { MethodResponse::notification().with_extensions(notification.extensions) }
+        std::future::ready(MethodResponse::notification().with_extensions(notification.extensions))
     }
 }

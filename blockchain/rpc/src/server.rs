@@ -26,10 +26,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::RpcError;
 use crate::backend::Backend;
-use crate::gate::Gate;
 use crate::limits::{RpcLimits, SharedLimits};
 use crate::methods;
-use crate::metrics::{RPC_CONNECTIONS, RPC_REFUSED};
+use crate::metrics::RPC_REFUSED;
 use crate::middleware::{Connection, Doors, Guarded};
 use crate::network::NetworkInfo;
 use crate::socket::Socket;
@@ -226,12 +225,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>, stopped: StopHandle)
             RPC_REFUSED.add_labelled(1, &[("reason", SharedString::const_str("connections"))]);
             continue;
         };
-        RPC_CONNECTIONS.set_count(server.doors.connections.inside() as u64);
-        let connection = Arc::new(Connection {
-            peer: peer.ip(),
-            calls: Arc::new(Gate::default()),
-            _place: place,
-        });
+        let connection = Arc::new(Connection::new(peer.ip(), place));
         tokio::spawn(converse(
             stream,
             connection,
@@ -277,12 +271,8 @@ async fn converse(
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(%error, peer = %connection.peer, "a JSON-RPC connection failed");
+        tracing::debug!(%error, peer = %connection.peer(), "a JSON-RPC connection failed");
     }
-    // The place is given back where the last holder drops it; the gauge follows at the next connection or here.
-    let doors = Arc::clone(&server.doors);
-    drop(connection);
-    RPC_CONNECTIONS.set_count(doors.connections.inside() as u64);
 }
 
 async fn answer(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use alloy_rpc_types_eth::pubsub::SubscriptionKind;
 use alloy_rpc_types_eth::{Filter, Header};
 use jsonrpsee::core::server::SubscriptionMessage;
-use jsonrpsee::core::{JsonRawValue, to_json_raw_value};
+use jsonrpsee::core::{JsonRawValue, SubscriptionError, to_json_raw_value};
 use jsonrpsee::server::{PendingSubscriptionSink, SubscriptionSink};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use lucid_chain_types::Height;
@@ -51,7 +51,7 @@ pub(crate) async fn publish(node: Arc<Backend>) {
                 // An error only says that the last subscriber has just gone.
                 Ok(news) => drop(node.news.send(Arc::new(news))),
                 Err(error) => {
-                    tracing::error!(height = %told, %error, "a new block could not be told to subscribers")
+                    tracing::error!(height = %told, %error, "a new block could not be told to subscribers");
                 }
             }
         }
@@ -94,31 +94,36 @@ fn wanted(node: &Backend, params: &Params<'_>) -> CallResult<Wanted> {
     }
 }
 
-/// Serves one `eth_subscribe`, until either side ends it.
+/// Serves one `eth_subscribe`, until either side ends it. An error is told to the subscriber.
 pub(crate) async fn subscribe(
     params: Params<'static>,
     pending: PendingSubscriptionSink,
     node: Arc<Backend>,
-) {
+) -> Result<(), SubscriptionError> {
     let wanted = match wanted(&node, &params) {
         Ok(wanted) => wanted,
-        Err(error) => return pending.reject(ErrorObjectOwned::from(error)).await,
+        Err(error) => {
+            pending.reject(ErrorObjectOwned::from(error)).await;
+            return Ok(());
+        }
     };
     // Before the answer: what happens after the caller knows of the subscription is in it.
     let news = node.news.subscribe();
     let arrivals = node.pool.arrivals();
     let Ok(sink) = pending.accept().await else {
-        return;
+        return Ok(());
     };
     RPC_SUBSCRIPTIONS.change(1.0);
-    match wanted {
+    let outcome = match wanted {
         Wanted::Heads => {
+            drop(arrivals);
             pass_on(&sink, news, |news: Arc<News>| {
                 vec![to_json_raw_value(&news.header)]
             })
             .await
         }
         Wanted::Logs(filter) => {
+            drop(arrivals);
             pass_on(&sink, news, |news: Arc<News>| {
                 if !logs::may_match(&filter, &news.block.bloom) {
                     return Vec::new();
@@ -127,40 +132,47 @@ pub(crate) async fn subscribe(
                     .map(|log| to_json_raw_value(&log))
                     .collect()
             })
-            .await;
+            .await
         }
         Wanted::Arrivals => {
+            drop(news);
             pass_on(&sink, arrivals, |arrival: Arrival| {
                 vec![to_json_raw_value(&arrival.hash)]
             })
             .await
         }
-    }
+    };
     RPC_SUBSCRIPTIONS.change(-1.0);
+    outcome
 }
 
 async fn pass_on<T: Clone>(
     sink: &SubscriptionSink,
     mut source: broadcast::Receiver<T>,
     render: impl Fn(T) -> Vec<serde_json::Result<Box<JsonRawValue>>>,
-) {
+) -> Result<(), SubscriptionError> {
     loop {
         let item = tokio::select! {
             item = source.recv() => item,
-            () = sink.closed() => return,
+            () = sink.closed() => return Ok(()),
         };
         let item = match item {
             Ok(item) => item,
-            Err(RecvError::Closed) => return,
-            Err(RecvError::Lagged(_)) => {
+            Err(RecvError::Closed) => return Ok(()),
+            Err(RecvError::Lagged(missed)) => {
                 RPC_SLOW_SUBSCRIBERS.add(1);
-                return;
+                return Err(SubscriptionError::from(format!(
+                    "the subscription has ended: its reader is {missed} behind; subscribe again and ask for what was missed"
+                )));
             }
         };
         for message in render(item) {
-            let Ok(message) = message else { return };
-            if sink.send(SubscriptionMessage::from(message)).await.is_err() {
-                return;
+            if sink
+                .send(SubscriptionMessage::from(message?))
+                .await
+                .is_err()
+            {
+                return Ok(());
             }
         }
     }

@@ -408,11 +408,10 @@ async fn pages_may_call_only_from_listed_origins() {
             .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        let line = answer.lines().find_map(|line| {
+        answer.lines().find_map(|line| {
             line.strip_prefix("access-control-allow-origin: ")
                 .map(str::to_owned)
-        });
-        line
+        })
     };
     let none = Solo::start().await;
     assert_eq!(allowed(&none, "https://wallet.example").await, None);

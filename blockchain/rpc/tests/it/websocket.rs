@@ -50,16 +50,17 @@ impl Socket {
     /// A text frame, masked with zeros, which leaves it as it is.
     pub(crate) fn frame(text: &str) -> Vec<u8> {
         let mut frame = vec![0x81];
-        match text.len() {
-            length @ ..=125 => frame.push(0x80 | length as u8),
-            length @ ..=0xffff => {
-                frame.push(0x80 | 126);
-                frame.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend((length as u64).to_be_bytes());
-            }
+        let length = text.len();
+        if let Ok(short) = u8::try_from(length)
+            && short <= 125
+        {
+            frame.push(0x80 | short);
+        } else if let Ok(medium) = u16::try_from(length) {
+            frame.push(0x80 | 126);
+            frame.extend(medium.to_be_bytes());
+        } else {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
         }
         frame.extend([0; 4]);
         frame.extend(text.as_bytes());
@@ -113,7 +114,7 @@ impl Socket {
             127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
             short => (u64::from(short), 2),
         };
-        let end = head + length as usize;
+        let end = head + usize::try_from(length).unwrap();
         Some((kind, bytes.get(head..end)?.to_vec(), end))
     }
 

@@ -233,16 +233,6 @@ impl Plan {
         let heal = rng.range(12 * SECOND, 30 * SECOND);
         plan.faults.clear();
         let storm = broken == Break::Lock || (broken == Break::Nothing && rng.chance(100));
-        if storm {
-            // Rounds fail and nodes forget: what must hold then is the guard's record of their locks.
-            plan.weather.loss = 250;
-            plan.weather.most = 500 * MS;
-            plan.pace = Pace {
-                block_interval_ms: 300,
-                propose_timeout_ms: 1_500,
-                vote_timeout_ms: 250,
-            };
-        }
         plan.draw_crashes(rng, &honest, heal, storm);
         plan.draw_partitions(rng, &honest, heal);
         for _ in 0..rng.below(3) {
@@ -269,7 +259,7 @@ impl Plan {
         let zeros = rng.chance(200);
         let mut count = rng.below(6);
         if forget {
-            count += if storm { 16 } else { 8 };
+            count += 8;
         }
         for _ in 0..count {
             let at = rng.range(200 * MS, heal);
