@@ -9,6 +9,18 @@ install_packages() {
   cp package-lock.json "$stamp"
 }
 
+# Makes `forge` the program itself: npm's wrapper in node_modules/.bin exits with 0 even when a test has failed.
+use_forge() {
+  local programs=(node_modules/@foundry-rs/forge-*/bin/forge)
+  if [ "${#programs[@]}" -ne 1 ] || [ ! -x "${programs[0]}" ]; then
+    echo "contracts: npm installed no forge for this machine" >&2
+    return 1
+  fi
+  # In PATH, because slither calls it too.
+  PATH=$PWD/$(dirname "${programs[0]}"):$PATH
+  export PATH
+}
+
 # Slither in a folder of its own, outside the clone; prints its path.
 install_slither() {
   local version=0.11.6 folder

@@ -187,7 +187,7 @@ contract LucidGovernor {
         return State.Succeeded;
     }
 
-    /// @notice A proposal as stored. Its data are {proposalData}.
+    /// @notice A proposal as stored.
     function proposals(uint256 id) external view returns (Proposal memory) {
         if (_proposals[id].proposer == address(0)) revert UnknownProposal(id);
         return _proposals[id];

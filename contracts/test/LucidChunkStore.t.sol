@@ -32,10 +32,10 @@ contract LucidChunkStoreTest is Base {
             sizes[i] = uint32(clamp(uint256(keccak256(abi.encode(seed, i))), 1, 8 << 20));
         }
         vm.startPrank(owner);
-        // A neighbour below, committed alone: the batch must leave it.
+        // Neighbours, committed alone before: the batch must leave them.
         if (first > 0) chunks.commit(ID, first - 1, hashOf(99), 77);
-        chunks.commitBatch(ID, first, hashes, sizes);
         chunks.commit(ID, first + uint64(count), hashOf(100), 78);
+        chunks.commitBatch(ID, first, hashes, sizes);
         for (uint256 i = 0; i < count; ++i) {
             (bytes32 hash, uint32 size) = chunks.chunk(ID, first + uint64(i));
             eq(hash, hashes[i], "hash");
