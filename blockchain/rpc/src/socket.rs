@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 /// A TCP connection with two rules: while the peer leaves what was written unread, nothing more is read from it, and after
 /// `stall` of that the connection fails.
@@ -19,7 +19,13 @@ pub(crate) struct Socket {
     stall: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The peer left it unread for too long.
+    failed: bool,
     reader: Option<Waker>,
+}
+
+fn does_not_read() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")
 }
 
 impl Socket {
@@ -28,6 +34,7 @@ impl Socket {
             stream,
             stall,
             stalled: None,
+            failed: false,
             reader: None,
         }
     }
@@ -48,20 +55,14 @@ impl Socket {
         }
         let stall = self.stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-        match stalled.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                // Whoever polls again gets the same answer at once.
-                stalled.as_mut().reset(Instant::now());
-                if let Some(reader) = self.reader.take() {
-                    reader.wake();
-                }
-                Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the peer does not read",
-                )))
-            }
+        if stalled.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
         }
+        self.failed = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Err(does_not_read()))
     }
 }
 
@@ -71,13 +72,10 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(stalled) = &self.stalled {
-            if stalled.is_elapsed() {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the peer does not read",
-                )));
-            }
+        if self.failed {
+            return Poll::Ready(Err(does_not_read()));
+        }
+        if self.stalled.is_some() {
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -91,6 +89,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.failed {
+            return Poll::Ready(Err(does_not_read()));
+        }
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.after_write(cx, outcome)
     }
@@ -108,6 +109,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.failed {
+            return Poll::Ready(Err(does_not_read()));
+        }
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         self.after_write(cx, outcome)
     }

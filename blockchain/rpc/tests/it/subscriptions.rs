@@ -118,7 +118,20 @@ async fn a_connection_has_a_bounded_number_of_subscriptions() {
     }
     socket.call(5, "eth_unsubscribe", json!([first])).await;
     assert_eq!(socket.answer(5).await["result"], json!(true));
-    subscribe(&mut socket, json!(["newHeads"])).await;
+    // Its place comes back when its task has ended.
+    let mut id = 1_000;
+    loop {
+        socket.call(id, "eth_subscribe", json!(["newHeads"])).await;
+        if socket.answer(id).await.get("result").is_some() {
+            break;
+        }
+        id += 1;
+        assert!(
+            id < 1_100,
+            "the place of an ended subscription does not come back"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut other = Socket::open(solo.rpc.local_addr).await;
     subscribe(&mut other, json!(["newHeads"])).await;
 }

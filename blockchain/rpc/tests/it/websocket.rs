@@ -13,6 +13,7 @@ use crate::support::{GENESIS_TIME, Solo};
 pub(crate) struct Socket {
     stream: TcpStream,
     received: Vec<u8>,
+    aside: Vec<Value>,
 }
 
 impl Socket {
@@ -42,6 +43,7 @@ impl Socket {
             101 => Ok(Self {
                 stream,
                 received: Vec::new(),
+                aside: Vec::new(),
             }),
             status => Err(status),
         }
@@ -91,9 +93,13 @@ impl Socket {
                     1 => return Some(serde_json::from_slice(&payload).unwrap()),
                     8 => return None,
                     // A pong, empty and masked.
-                    9 => drop(self.stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await),
-                    _ => continue,
+                    9 => {
+                        let _ = self.stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await;
+                    }
+                    _ => {}
                 }
+                // What is left may hold a whole frame.
+                continue;
             }
             let mut chunk = vec![0; 64 << 10];
             match self.stream.read(&mut chunk).await {
@@ -118,25 +124,35 @@ impl Socket {
         Some((kind, bytes.get(head..end)?.to_vec(), end))
     }
 
-    /// The answer to a call; notifications before it are dropped.
-    pub(crate) async fn answer(&mut self, id: u64) -> Value {
+    /// The first message, of those put aside or still to come, that is wanted; others are put aside.
+    async fn first(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        if let Some(place) = self.aside.iter().position(&wanted) {
+            return self.aside.remove(place);
+        }
         loop {
-            let message = self.next().await.expect("an answer");
-            if message["id"] == json!(id) {
+            let message = self.next().await.unwrap_or_else(|| panic!("no {what}"));
+            if wanted(&message) {
                 return message;
             }
+            self.aside.push(message);
         }
+    }
+
+    /// The answer to a call.
+    pub(crate) async fn answer(&mut self, id: u64) -> Value {
+        self.first("answer", |message| message["id"] == json!(id))
+            .await
     }
 
     /// The next notification of a subscription.
     pub(crate) async fn told(&mut self, subscription: &Value) -> Value {
-        loop {
-            let message = self.next().await.expect("a notification");
-            if &message["params"]["subscription"] == subscription {
-                assert_eq!(message["method"], json!("eth_subscription"));
-                return message["params"]["result"].clone();
-            }
-        }
+        let message = self
+            .first("notification", |message| {
+                &message["params"]["subscription"] == subscription
+            })
+            .await;
+        assert_eq!(message["method"], json!("eth_subscription"));
+        message["params"]["result"].clone()
     }
 }
 
