@@ -1,5 +1,8 @@
 //! Starts Malachite's actors and stops them.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +28,7 @@ use malachite_metrics::{Metrics, SharedRegistry};
 use malachite_signing::Signer as _;
 use malachite_types::LinearTimeouts;
 use ractor::{Actor, ActorCell};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::codec::{
@@ -157,6 +161,14 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
     if let Some(signer) = signer.clone() {
         tokio::spawn(watch_replay(tx_event.subscribe(), signer));
     }
+    let mut log = None;
+    if signer.is_some() {
+        remove_stub(&wal_path);
+        log = Some(WatchedLog {
+            path: wal_path.clone(),
+            events: tx_event.subscribe(),
+        });
+    }
 
     let (node, _) = spawn_node_actor(metrics.clone()).await.map_err(failed)?;
     let mut actors: Vec<ActorCell> = Vec::new();
@@ -170,7 +182,7 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
         shared.set_network(network.clone());
         let wal = spawn_wal_actor(&Lucid, Borsh, &wal_path, &registry, node.clone()).await?;
         actors.insert(0, wal.get_cell());
-        let (host, _) = Actor::spawn(None, Host::new(Arc::clone(&shared)), ()).await?;
+        let (host, _) = Actor::spawn(None, Host::new(Arc::clone(&shared), log), ()).await?;
         actors.insert(0, host.get_cell());
         let (watcher, _) = Actor::spawn(None, Watcher::new(Arc::clone(&shared)), ()).await?;
         actors.insert(0, watcher.get_cell());
@@ -365,8 +377,53 @@ async fn watch_replay(mut events: RxEvent<Lucid>, signer: GuardedSigner) {
                 signer.remembers(&vote.message.to_chain());
             }
             // A missed event leaves the guard more careful than it need be.
-            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// The engine's log, and what the engine says about it.
+pub(crate) struct WatchedLog {
+    path: PathBuf,
+    events: RxEvent<Lucid>,
+}
+
+impl WatchedLog {
+    /// When the engine has stopped: sets the log aside if it could not be replayed.
+    ///
+    /// That happens after two crashes in one height: the first between the guard's record of a vote and the log's, so that the guard
+    /// repeats the vote where the engine would now cast another; then that vote is in the log, and does not follow from it. The
+    /// engine stops, rightly, and would at every start. Without the log the guard still holds the validator to all it signed.
+    pub(crate) fn set_aside_if_damaged(&mut self) {
+        loop {
+            match self.events.try_recv() {
+                Ok(EngineEvent::WalReplayError(_) | EngineEvent::WalCorrupted(_)) => break,
+                Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+        let aside = self.path.with_extension("damaged");
+        match std::fs::rename(&self.path, &aside) {
+            Ok(()) => tracing::error!(
+                log = %aside.display(),
+                "the engine cannot replay its log; it is set aside, and the next start does without"
+            ),
+            Err(error) => tracing::error!(%error, "the engine's log cannot be set aside"),
+        }
+    }
+}
+
+/// Removes a log whose head a crash left unfinished: it never held anything, and the engine would not open it.
+fn remove_stub(log: &Path) {
+    /// Version and height.
+    const HEAD: usize = 4 + 8;
+    let mut head = Vec::new();
+    let read = File::open(log).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+    if read.is_ok() && (head.len() < HEAD || head[..4] == [0; 4]) {
+        match std::fs::remove_file(log) {
+            Ok(()) => tracing::warn!(log = %log.display(), "removed an unfinished log"),
+            Err(error) => tracing::error!(%error, "an unfinished log cannot be removed"),
         }
     }
 }

@@ -81,6 +81,23 @@ impl Message {
     }
 }
 
+impl Refusal {
+    /// What a validator may try to sign where it must not sign `message`: its vote for nothing, which lets the round end.
+    pub fn instead(&self, message: &Message) -> Option<Message> {
+        match (self, message) {
+            (Self::Place { .. } | Self::Locked { .. }, Message::Vote(vote)) => {
+                vote.block.map(|_| {
+                    Message::Vote(Vote {
+                        block: None,
+                        ..*vote
+                    })
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Signed {
     /// What was signed.
     pub const fn message(&self) -> Message {
@@ -199,10 +216,21 @@ impl History {
                 _ => Answer::Repeat(*earlier),
             };
         }
-        if message.place() < last.place() {
+        let top = self
+            .signed
+            .iter()
+            .map(|signed| signed.message().place())
+            .max();
+        if let Some(top) = top.filter(|top| message.place() < *top) {
+            // A vote for nothing promises nothing, so one that was left out may be made up for. Where all forgot their log, these votes
+            // take them through the rounds that they had skipped.
+            let nothing = matches!(message, Message::Vote(Vote { block: None, .. }));
+            if nothing && self.is_complete() {
+                return Answer::Sign;
+            }
             return Answer::Refuse(Refusal::Place {
                 height,
-                last: last.round(),
+                last: top.0,
             });
         }
         match (message, self.inherited) {
@@ -221,6 +249,11 @@ impl History {
             }
             _ => Answer::Sign,
         }
+    }
+
+    /// Whether nothing of this height was dropped.
+    const fn is_complete(&self) -> bool {
+        self.signed.len() < MAX_SIGNED
     }
 
     /// Records what [`History::ask`] allowed.

@@ -34,7 +34,7 @@ use crate::context::{
     Address, Height, Lucid, Part, PublicKey, ValidatorSet, Value, Vote, optional_round,
     round_number,
 };
-use crate::engine::{SYNC_BATCH, target_time, timeouts};
+use crate::engine::{SYNC_BATCH, WatchedLog, target_time, timeouts};
 use crate::event::{DecidedBlock, Event, Start, UndecidedBlock, Verdict};
 use crate::guard::GuardError;
 use crate::pack::{pack, unpack};
@@ -821,11 +821,15 @@ async fn raw_values(blocks: Vec<DecidedBlock>) -> Vec<RawDecidedValue<Lucid>> {
 /// Answers the engine.
 pub(crate) struct Host {
     shared: Arc<Shared>,
+    log: Mutex<Option<WatchedLog>>,
 }
 
 impl Host {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) const fn new(shared: Arc<Shared>, log: Option<WatchedLog>) -> Self {
+        Self {
+            shared,
+            log: Mutex::new(log),
+        }
     }
 }
 
@@ -848,6 +852,11 @@ impl Actor for Host {
         _myself: ActorRef<Self::Msg>,
         _state: &mut (),
     ) -> Result<(), ActorProcessingErr> {
+        // Before the node's stream ends, which may end the process.
+        let log = self.log.lock().map(|mut log| log.take());
+        if let Some(mut log) = log.unwrap_or_default() {
+            log.set_aside_if_damaged();
+        }
         self.shared.close();
         Ok(())
     }

@@ -208,7 +208,7 @@ impl GuardedSigner {
         }
     }
 
-    /// A signed vote: this one, the one that was signed in the same place before, or this one with [`ABSTAIN`].
+    /// A signed vote: this one, the one that was signed in the same place before, one for nothing, or this one with [`ABSTAIN`].
     pub async fn vote(&self, vote: lucid_chain_types::Vote) -> Result<SignedVote, GuardError> {
         let abstain = SignedVote {
             vote,
@@ -228,10 +228,17 @@ impl GuardedSigner {
     async fn sign(&self, message: Message) -> Result<Option<Signed>, GuardError> {
         let signer = self.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            signer.lock().sign(&message, || match message {
+            let sign = |message| match message {
                 Message::Vote(vote) => Signed::Vote(signer.key.vote(vote)),
                 Message::Proposal(proposal) => Signed::Proposal(signer.key.proposal(proposal)),
-            })
+            };
+            let mut guard = signer.lock();
+            let answer = guard.sign(&message, || sign(message))?;
+            match answer.map_err(|refusal| (refusal, refusal.instead(&message))) {
+                Err((_, Some(nothing))) => guard.sign(&nothing, || sign(nothing)),
+                Err((refusal, None)) => Ok(Err(refusal)),
+                Ok(signed) => Ok(Ok(signed)),
+            }
         })
         .await
         .map_err(|_| GuardError::Stopped)??;
@@ -248,7 +255,7 @@ impl GuardedSigner {
                     tracing::warn!(
                         height = %message.height(),
                         round = message.round(),
-                        "repeating what was signed here before a restart"
+                        "the guard allows only another vote here"
                     );
                 }
                 Ok(Some(signed))

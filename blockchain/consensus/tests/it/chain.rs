@@ -226,6 +226,13 @@ impl Node {
         }
     }
 
+    /// Until the engine stops by itself.
+    pub(crate) async fn ended(&mut self) {
+        let (handle, app) = self.running.take().unwrap();
+        app.await.unwrap();
+        handle.shutdown().await;
+    }
+
     pub(crate) fn wipe_chain(&self) {
         *self.store.lock().unwrap() = Store::default();
     }

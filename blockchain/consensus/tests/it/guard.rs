@@ -79,7 +79,8 @@ fn each_place_is_signed_once_and_never_a_lower_one_anew() {
     );
     let later = Answer::Refuse(Refusal::Place { height, last: 2 });
     assert_eq!(history.ask(&proposal(5, 2, 1)), later);
-    assert_eq!(history.ask(&precommit(5, 1, None)), later);
+    assert_eq!(history.ask(&precommit(5, 1, Some(1))), later);
+    assert_eq!(history.ask(&precommit(5, 1, None)), Answer::Sign);
     let over = Answer::Refuse(Refusal::Height {
         height: Height(4),
         last: height,
@@ -309,7 +310,23 @@ async fn a_refused_signature_verifies_under_no_key() {
             .unwrap(),
         signed
     );
-    let refused = signer.vote(Vote { round: 0, ..first }).await.unwrap();
+    // In a round that was left out it may vote for nothing only, and of an earlier height for nothing at all.
+    let earlier = Vote { round: 0, ..first };
+    let nothing = signer.vote(earlier).await.unwrap();
+    assert_eq!(
+        nothing.vote,
+        Vote {
+            block: None,
+            ..earlier
+        }
+    );
+    assert!(verify(&nothing));
+    assert_eq!(signer.vote(earlier).await.unwrap(), nothing);
+    let over = Vote {
+        height: Height(1),
+        ..first
+    };
+    let refused = signer.vote(over).await.unwrap();
     assert_eq!(refused.signature, ABSTAIN);
     assert!(!verify(&refused));
 }

@@ -15,4 +15,5 @@ mod codecs;
 mod guard;
 mod network;
 mod parts;
+mod replay;
 mod sim;
