@@ -1,5 +1,6 @@
 //! Runs the simulation for long: `cargo run --release -p lucid-consensus --example simulate -- --seeds 10000 [--from N] [--for SECONDS]`,
-//! or one seed: `--seed N [--trace]`. `--break RULE` breaks a rule on purpose.
+//! or one seed: `--seed N [--trace]`. `--break RULE` breaks a rule on purpose; `--stops` tells
+//! of runs that made no progress because more nodes forgot than progress can bear.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use sim::{Break, Report, run};
 
-const USAGE: &str = "usage: simulate [--seeds N] [--from N] [--for SECONDS] [--seed N] [--trace] [--break guard|quorum|quorum-unseen|validity|bodies|sync|lock]";
+const USAGE: &str = "usage: simulate [--seeds N] [--from N] [--for SECONDS] [--seed N] [--trace] [--stops] [--break guard|quorum|quorum-unseen|validity|bodies|sync|lock]";
 /// Rules that can be broken.
 const BREAKS: [(&str, Break); 8] = [
     ("nothing", Break::Nothing),
@@ -39,6 +40,7 @@ struct Arguments {
     seeds: u64,
     limit: Option<Duration>,
     trace: bool,
+    tell_stops: bool,
     broken: (&'static str, Break),
 }
 
@@ -48,6 +50,7 @@ fn arguments() -> Option<Arguments> {
         seeds: 1_000,
         limit: None,
         trace: false,
+        tell_stops: false,
         broken: ("nothing", Break::Nothing),
     };
     let mut words = std::env::args().skip(1);
@@ -61,6 +64,7 @@ fn arguments() -> Option<Arguments> {
                 arguments.seeds = 1;
             }
             "--trace" => arguments.trace = true,
+            "--stops" => arguments.tell_stops = true,
             "--break" => {
                 let name = words.next()?;
                 arguments.broken = *BREAKS.iter().find(|(known, _)| *known == name)?;
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         seeds,
         limit,
         trace,
+        tell_stops,
         broken: (name, broken),
     }) = arguments()
     else {
@@ -88,7 +93,7 @@ fn main() -> ExitCode {
     let mut failed = Vec::new();
     let mut all = Report::default();
     let mut recoveries = Vec::new();
-    let mut beyond = 0_u64;
+    let (mut beyond, mut stopped) = (0_u64, 0_u64);
     let mut done = 0_u64;
     for seed in from..from.saturating_add(seeds) {
         let report = run(seed, broken, trace);
@@ -103,6 +108,12 @@ fn main() -> ExitCode {
         all.synced += report.synced;
         all.accused += report.accused;
         beyond += u64::from(report.beyond);
+        if let Some(what) = &report.stopped {
+            stopped += 1;
+            if tell_stops {
+                println!("seed {seed} stopped: {what}");
+            }
+        }
         recoveries.extend(report.recovery.filter(|_| !report.beyond));
         if seeds == 1 {
             println!("{report:#?}");
@@ -141,7 +152,7 @@ fn main() -> ExitCode {
          {} events, {} heights, highest round {}, {} crashes, {} unreadable logs, {} repeated and {} refused signatures, \
          {} blocks caught up with, {} offences proved\n\
          after healing all went on within {:.1} s (half of the seeds), {:.1} s (99 %), {:.1} s (all); {beyond} seeds had more forgetful \
-         and Byzantine nodes than progress can bear",
+         and Byzantine nodes than progress can bear, and {stopped} of them stopped",
         begun.elapsed().as_secs_f64(),
         done as f64 / begun.elapsed().as_secs_f64(),
         failed.len(),

@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     byzantine: Vec<bool>,
     /// Heights between changes of the validator set; 0 for none.
     change_every: u64,
+    /// Heights of a slot, after which the leaders are ranked anew.
+    slot: u64,
     salt: u64,
 }
 
@@ -73,7 +75,7 @@ pub(crate) struct Contents {
 }
 
 impl Rules {
-    pub(crate) fn new(byzantine: Vec<bool>, change_every: u64, salt: u64) -> Self {
+    pub(crate) fn new(byzantine: Vec<bool>, change_every: u64, slot: u64, salt: u64) -> Self {
         let members = (0..byzantine.len()).map(|index| Validator {
             node: node_id(index),
             consensus_key: node_key(index).public(),
@@ -83,6 +85,7 @@ impl Rules {
             members: members.collect(),
             byzantine,
             change_every,
+            slot,
             salt,
         }
     }
@@ -141,6 +144,9 @@ impl Rules {
             if !order.contains(&validator.node) {
                 order.push(validator.node);
             }
+        }
+        if height.is_multiple_of(self.slot) {
+            order.sort_by_key(|node| mix(self.salt ^ (height << 8) ^ u64::from(node.0[0])));
         }
         let mut included = state.included.clone();
         included.extend(block.body.transactions.iter().filter_map(|it| number(it)));

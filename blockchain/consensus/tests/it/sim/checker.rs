@@ -6,7 +6,6 @@ use lucid_chain_types::{Block, BlockId, Certificate, Evidence, NodeId, VoteKind}
 use lucid_consensus::guard::Message as Signable;
 
 use super::app::{GENESIS, Rules, State};
-use super::plan::Break;
 use super::verifier::Verifier;
 
 /// A rule that was broken. The names are for tests.
@@ -40,7 +39,6 @@ enum Place {
 }
 
 pub(crate) struct Checker {
-    broken: Break,
     /// Everything that was ever proposed.
     blocks: HashMap<BlockId, Block>,
     /// Proposals that were sent: height, round, block, leader.
@@ -55,9 +53,8 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new(rules: &Rules, broken: Break) -> Self {
+    pub(crate) fn new(rules: &Rules) -> Self {
         Self {
-            broken,
             blocks: HashMap::new(),
             proposed: BTreeSet::new(),
             signed: BTreeMap::new(),
@@ -135,43 +132,39 @@ impl Checker {
         let height = certificate.height.0;
         let id = certificate.block;
         self.rounds = self.rounds.max(certificate.round);
-        if let Some(decided) = self.decided(height) {
-            if decided != id {
-                let what = format!("height {height}: node {node} decided {id}, another {decided}");
-                self.fail(Rule::Agreement, what);
-            }
-        } else {
-            let Some(parent) = self.chain.last().filter(|state| state.height + 1 == height) else {
-                let what = format!("node {node} decided height {height} before the one below");
-                return self.fail(Rule::Storage, what);
-            };
-            let leader = parent.leader(certificate.round);
-            let Some(block) = self.blocks.get(&id) else {
-                let what = format!("height {height}: node {node} decided {id}, which nobody made");
-                return self.fail(Rule::Validity, what);
-            };
+        let parent = height
+            .checked_sub(1)
+            .and_then(|below| self.chain.get(below as usize));
+        let Some(parent) = parent else {
+            let what = format!("node {node} decided height {height} before the one below");
+            return self.fail(Rule::Storage, what);
+        };
+        if let Some(decided) = self.decided(height)
+            && decided != id
+        {
+            let what = format!("height {height}: node {node} decided {id}, another {decided}");
+            return self.fail(Rule::Agreement, what);
+        }
+        let Some(block) = self.blocks.get(&id) else {
+            let what = format!("height {height}: node {node} decided {id}, which nobody made");
+            return self.fail(Rule::Validity, what);
+        };
+        let (round, leader) = (certificate.round, parent.leader(certificate.round));
+        if block.header.round > round || !self.proposed.contains(&(height, round, id, leader)) {
+            let what = format!(
+                "height {height}: {id} was decided in round {round}, and its leader did not propose it"
+            );
+            return self.fail(Rule::Validity, what);
+        }
+        if self.decided(height).is_none() {
             if let Err(reason) = rules.check(parent, block, verifier) {
                 let what =
                     format!("height {height}: node {node} decided a block with a wrong {reason}");
                 return self.fail(Rule::Validity, what);
             }
-            let next = rules.next(parent, block);
-            if block.header.round > certificate.round
-                || !self
-                    .proposed
-                    .contains(&(height, certificate.round, id, leader))
-            {
-                let round = certificate.round;
-                let what = format!(
-                    "height {height}: {id} was decided in round {round}, and its leader did not propose it"
-                );
-                return self.fail(Rule::Validity, what);
-            }
-            self.chain.push(next);
+            self.chain.push(rules.next(parent, block));
         }
-        if self.broken != Break::QuorumUnseen
-            && !verifier.certificate(certificate, &rules.set(height))
-        {
+        if !verifier.certificate(certificate, &rules.set(height)) {
             let error = certificate.verify(GENESIS, &rules.set(height));
             let what = format!("height {height}, node {node}: {error:?}");
             self.fail(Rule::Certificate, what);

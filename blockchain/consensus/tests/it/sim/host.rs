@@ -364,7 +364,12 @@ impl World {
         if host.proposals.insert(place, signed).is_some() {
             return Ok(());
         }
-        let valid = self.is_valid(node, &block);
+        // As the node's driver: a new block says in which round it was made, an old one that it was accepted since.
+        let made = block.header.round;
+        let timely = proposal
+            .valid_round
+            .map_or(made == proposal.round, |valid_round| made <= valid_round);
+        let valid = timely && self.is_valid(node, &block);
         if valid {
             self.nodes[node].store.keep(&block, proposal);
         }

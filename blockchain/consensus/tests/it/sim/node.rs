@@ -687,11 +687,15 @@ impl World {
                     earlier
                 }
                 Answer::Refuse(refusal) => {
-                    self.report.refusals += 1;
                     let clock = self.now;
                     self.trace.add(&[clock, 96, node as u64], || {
-                        format!("{:>10} {node} abstains: {refusal}", clock / MS)
+                        format!("{:>10} {node} must not sign: {refusal}", clock / MS)
                     });
+                    if let Some(nothing) = refusal.instead(&message) {
+                        this.repeated = message.height().0;
+                        return self.sign(node, nothing);
+                    }
+                    self.report.refusals += 1;
                     return None;
                 }
             }

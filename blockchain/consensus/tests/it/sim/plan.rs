@@ -142,6 +142,7 @@ pub(crate) struct Plan {
     /// Nodes begin a height only when there is something to propose.
     pub(crate) idle: bool,
     pub(crate) change_every: u64,
+    pub(crate) slot: u64,
     pub(crate) weather: Weather,
     /// How far a node's clock is ahead, ms, and how long its seconds are, in millionths.
     pub(crate) clocks: Vec<(u64, u64)>,
@@ -161,6 +162,7 @@ impl Plan {
             mischief: vec![None; nodes],
             idle: false,
             change_every: 0,
+            slot: 4,
             weather: CALM,
             clocks: vec![(0, 1_000_000); nodes],
             costs: vec![200; nodes],
@@ -205,6 +207,7 @@ impl Plan {
         };
         plan.idle = rng.chance(350);
         plan.change_every = if rng.chance(400) { rng.range(1, 6) } else { 0 };
+        plan.slot = rng.range(1, 9);
         plan.late_memory = rng.chance(300);
         let (least, most) = match rng.below(4) {
             0 => (MS, 20 * MS),

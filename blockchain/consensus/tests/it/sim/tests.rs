@@ -9,6 +9,9 @@ use super::{Break, Plan, Report, Rule, run, run_plan};
 
 /// Seeds of a run in CI.
 const SEEDS: u64 = 300;
+/// Seeds that disagree without the guard's memory of locks, which is rare: `simulate --break lock --seeds 5000` found them. Search
+/// anew if the simulation changes.
+const LOCK_SEEDS: [u64; 8] = [580, 1866, 2136, 3162, 3243, 4823, 4968, 5625];
 
 /// Runs seeds on all cores.
 fn run_all(seeds: u64, broken: Break) -> Vec<(u64, Report)> {
@@ -93,7 +96,6 @@ fn a_seed_is_a_run() {
 }
 
 #[test]
-#[ignore = "fails on some seeds: under work"]
 fn equivocators_are_caught_where_messages_arrive() {
     for (what, mischief) in [
         (
@@ -120,7 +122,7 @@ fn equivocators_are_caught_where_messages_arrive() {
         ),
     ] {
         let mut plan = Plan::quiet(4);
-        plan.mischief[2] = Some(mischief);
+        plan.mischief[0] = Some(mischief);
         let report = run_plan(plan, Rng::new(1), false);
         assert_eq!(report.violation, None, "{what}");
         assert!(report.accused > 0, "{what}: nobody noticed");
@@ -141,6 +143,15 @@ fn nodes_agree_under_a_storm_without_faults() {
     let report = run_plan(plan, Rng::new(3), false);
     assert_eq!(report.violation, None);
     assert!(report.recovery.is_some_and(|time| time < 30 * SECOND));
+}
+
+#[test]
+fn without_the_guards_memory_of_locks_nodes_disagree() {
+    let disagree = |seed: &u64| {
+        let violation = run(*seed, Break::Lock, false).violation;
+        violation.is_some_and(|(rule, _)| rule == Rule::Agreement)
+    };
+    assert!(LOCK_SEEDS.iter().any(disagree));
 }
 
 #[test]

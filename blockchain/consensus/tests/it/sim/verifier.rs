@@ -18,7 +18,9 @@ use super::app::GENESIS;
 
 #[derive(Default)]
 pub(crate) struct Verifier {
-    known: Mutex<HashMap<[u8; 32], bool>>,
+    /// Takes all certificates of decided blocks.
+    pub(crate) blind: bool,
+    pub(crate) known: Mutex<HashMap<[u8; 32], bool>>,
 }
 
 impl Verifier {
@@ -54,9 +56,10 @@ impl Verifier {
 
     pub(crate) fn certificate(&self, certificate: &Certificate, set: &ValidatorSet) -> bool {
         let bytes = borsh::to_vec(certificate).unwrap();
-        self.remember(&[&bytes, set.hash().as_slice()], || {
-            certificate.verify(GENESIS, set).is_ok()
-        })
+        self.blind
+            || self.remember(&[&bytes, set.hash().as_slice()], || {
+                certificate.verify(GENESIS, set).is_ok()
+            })
     }
 
     pub(crate) fn evidence(&self, evidence: &Evidence, set: &ValidatorSet) -> bool {

@@ -132,6 +132,8 @@ pub(crate) struct Report {
     pub(crate) recovery: Option<Micros>,
     /// Whether more forgot, or are Byzantine, than progress can bear.
     pub(crate) beyond: bool,
+    /// Where the nodes stand, if they then made none.
+    pub(crate) stopped: Option<String>,
 }
 
 pub(crate) struct World {
@@ -161,16 +163,19 @@ impl World {
     pub(crate) fn new(plan: Plan, mut rng: Rng, print: bool) -> Self {
         let salt = rng.next();
         let byzantine = plan.mischief.iter().map(Option::is_some).collect();
-        let rules = Rc::new(Rules::new(byzantine, plan.change_every, salt));
+        let rules = Rc::new(Rules::new(byzantine, plan.change_every, plan.slot, salt));
         let nodes = (0..plan.mischief.len()).map(|index| Node::new(index, &plan, &rules));
         let mut world = Self {
             now: 0,
             number: 0,
             queue: BinaryHeap::new(),
             nodes: nodes.collect(),
-            checker: Checker::new(&rules, plan.broken),
+            checker: Checker::new(&rules),
             rules,
-            verifier: Rc::default(),
+            verifier: Rc::new(Verifier {
+                blind: plan.broken == Break::QuorumUnseen,
+                ..Verifier::default()
+            }),
             trace: Trace { hash: salt, print },
             report: Report::default(),
             weather: plan.weather,
@@ -280,26 +285,19 @@ impl World {
             self.report.recovery = Some(self.now - healed);
             return true;
         }
-        // A network in which too many forgot what they had promised may stop, but not for want of trying.
-        let patience = if self.report.beyond {
-            RECOVERY / 6
-        } else {
-            RECOVERY
-        };
-        if self.now < healed + patience {
+        if self.now < healed + RECOVERY {
             return false;
         }
-        if !self.report.beyond {
-            let stand: Vec<String> = self.nodes.iter().map(Node::stand).collect();
-            let goal = self.goal;
-            self.checker.fail(
-                Rule::Liveness,
-                format!(
-                    "{}s after healing not all are at {goal}: {}",
-                    patience / SECOND,
-                    stand.join("; ")
-                ),
-            );
+        let stand: Vec<String> = self.nodes.iter().map(Node::stand).collect();
+        let (time, goal) = (RECOVERY / SECOND, self.goal);
+        let what = format!(
+            "{time}s after healing not all are at {goal}: {}",
+            stand.join("; ")
+        );
+        if self.report.beyond {
+            self.report.stopped = Some(what);
+        } else {
+            self.checker.fail(Rule::Liveness, what);
         }
         true
     }
