@@ -181,8 +181,8 @@ pub enum GovCommand {
 pub enum ProposeCommand {
     /// Set a governed parameter within its bounds
     Param {
-        /// Its key, see 'lucid chain params'
-        key: String,
+        /// Its name, see 'lucid chain params'
+        parameter: String,
         /// Its new value
         value: String,
         #[command(flatten)]

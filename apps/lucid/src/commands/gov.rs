@@ -53,7 +53,7 @@ fn propose(app: &App, command: &ProposeCommand) -> Result<()> {
         },
     ) = match command {
         ProposeCommand::Param {
-            key,
+            parameter,
             value,
             proposal,
         } => {
@@ -62,7 +62,7 @@ fn propose(app: &App, command: &ProposeCommand) -> Result<()> {
                 .map_err(|_| exit(USAGE, format!("'{value}' is no number")))?;
             (
                 Action::SetParam {
-                    key: key.clone(),
+                    key: parameter.clone(),
                     value,
                 },
                 proposal,
