@@ -40,7 +40,7 @@ pub enum ChainCommand {
     Init(InitArgs),
     /// Where the chain is, and how this node is
     Status(RpcArgs),
-    /// A block
+    /// Show a block: its time, leader, roots and transactions
     Block {
         /// Its number, its id, or 'latest'
         block: String,
