@@ -172,7 +172,7 @@ pub enum GovCommand {
         #[command(flatten)]
         signer: SignerArgs,
     },
-    /// List proposals
+    /// List proposals, the newest first: what they do and how the votes stand
     List(RpcArgs),
 }
 
