@@ -665,8 +665,13 @@ pub fn valid_prefix(bytes: &[u8]) -> (usize, bool) {
         if segment_check(&bytes[end..end + len]) != bytes[end + 5..end + SEGMENT_HEADER] {
             break;
         }
+        let closes = segment.kind & KIND_FINAL != 0;
+        if closes && read_trailer(segment.trailer).is_err() {
+            // No writer made it: what is before it is kept, and reads.
+            break;
+        }
         end += len;
-        if segment.kind & KIND_FINAL != 0 {
+        if closes {
             return (end, true);
         }
     }
@@ -713,7 +718,7 @@ impl<'a> ChunkView<'a> {
             rest = &rest[len..];
             segments.push(segment);
             if segment.kind & KIND_FINAL != 0 {
-                let found: Trailer = decode_exact("a chunk trailer", segment.trailer)?;
+                let found = read_trailer(segment.trailer)?;
                 check_trailer(&found, &header)?;
                 if !rest.is_empty() {
                     return Err(FormatError::malformed(
@@ -788,7 +793,9 @@ impl<'a> ChunkView<'a> {
     }
 }
 
-fn check_trailer(trailer: &Trailer, header: &ChunkHeader) -> Result<(), FormatError> {
+/// Reads the trailer of a final segment, as far as it can be judged without the header.
+fn read_trailer(bytes: &[u8]) -> Result<Trailer, FormatError> {
+    let trailer: Trailer = decode_exact("a chunk trailer", bytes)?;
     if trailer.plaintext as usize > MAX_CHUNK_PLAINTEXT {
         let value = trailer.plaintext.into();
         return Err(FormatError::TooLarge {
@@ -797,6 +804,10 @@ fn check_trailer(trailer: &Trailer, header: &ChunkHeader) -> Result<(), FormatEr
             bound: MAX_CHUNK_PLAINTEXT as u64,
         });
     }
+    Ok(trailer)
+}
+
+fn check_trailer(trailer: &Trailer, header: &ChunkHeader) -> Result<(), FormatError> {
     if trailer.flags & !FLAG_KEYFRAME != 0 || trailer.end_us < header.start_us {
         return Err(FormatError::malformed(
             "a chunk trailer",

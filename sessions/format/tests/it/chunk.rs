@@ -206,6 +206,25 @@ fn recovery_keeps_whole_segments_wherever_the_power_was_cut() {
 }
 
 #[test]
+fn recovery_keeps_no_final_segment_that_claims_more_than_a_chunk_holds() {
+    let (_, mut bytes) = small();
+    let mut at = CHUNK_HEADER_LEN;
+    while bytes[at + 4] & 0x80 == 0 {
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        at += 13 + length;
+    }
+    // The trailer: end, records, then the bytes of all records.
+    bytes[at + 13 + 12..at + 13 + 16].copy_from_slice(&u32::MAX.to_le_bytes());
+    let check = blake3::Hasher::new()
+        .update(&bytes[at..at + 5])
+        .update(&bytes[at + 13..])
+        .finalize();
+    bytes[at + 5..at + 13].copy_from_slice(&check.as_bytes()[..8]);
+    assert_eq!(valid_prefix(&bytes), (at, false));
+    assert!(ChunkView::parse(&bytes[..at], true).is_ok());
+}
+
+#[test]
 fn a_chunk_cut_anywhere_is_refused_as_cut_short() {
     let (_, bytes) = small();
     for cut in 0..bytes.len() {
