@@ -9,12 +9,13 @@ use alloy_rpc_types_eth::{FeeHistory, Transaction, TransactionReceipt};
 use alloy_sol_types::{SolCall, SolEvent};
 use jsonrpsee_core::client::ClientT;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use lucid_chain_types::contracts::LUCID_GOVERNOR;
 use lucid_chain_types::{Certificate, Height, NodeId, Slot};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::governance::{Action, Governor, Proposal, ProposalState, calls, contracts};
+use crate::governance::{Action, Governor, Proposal, ProposalState, calls};
 use crate::wire::{
     BlockInfo, CertificateInfo, Parameter, PeerInfo, Schedule, SlotInfo, Status, Validators, Work,
 };
@@ -362,7 +363,7 @@ impl Client {
         patience: Duration,
     ) -> Result<TransactionReceipt, ClientError> {
         let order = Order {
-            to: contracts::GOVERNOR,
+            to: LUCID_GOVERNOR,
             input,
             ..Order::default()
         };
@@ -372,10 +373,10 @@ impl Client {
     /// A proposal.
     pub async fn proposal(&self, id: U256) -> Result<Proposal, ClientError> {
         let stored = self
-            .view(contracts::GOVERNOR, &Governor::proposalsCall { id })
+            .view(LUCID_GOVERNOR, &Governor::proposalsCall { id })
             .await?;
         let state = self
-            .view(contracts::GOVERNOR, &Governor::stateCall { id })
+            .view(LUCID_GOVERNOR, &Governor::stateCall { id })
             .await?;
         Ok(Proposal {
             id,
@@ -395,7 +396,7 @@ impl Client {
     /// The newest proposals, newest first, `most` of them.
     pub async fn proposals(&self, most: usize) -> Result<Vec<Proposal>, ClientError> {
         let count = self
-            .view(contracts::GOVERNOR, &Governor::proposalCountCall {})
+            .view(LUCID_GOVERNOR, &Governor::proposalCountCall {})
             .await?;
         let mut proposals = Vec::new();
         let mut id = count;

@@ -1,32 +1,10 @@
 //! The genesis contracts as far as commands call them, and the names of their errors.
 
-use alloy_primitives::{Address, B256, Bytes, U256, address};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolInterface, SolValue, sol};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::parameter_key;
-
-/// The genesis contracts' addresses.
-pub mod contracts {
-    use super::{Address, address};
-
-    /// LucidAnchors.
-    pub const ANCHORS: Address = address!("00000000000000000000000000000000004c0001");
-    /// LucidChunkStore.
-    pub const CHUNK_STORE: Address = address!("00000000000000000000000000000000004c0002");
-    /// LucidGovernor.
-    pub const GOVERNOR: Address = address!("00000000000000000000000000000000004c0003");
-    /// Timelock.
-    pub const TIMELOCK: Address = address!("00000000000000000000000000000000004c0004");
-    /// ParamRegistry.
-    pub const PARAM_REGISTRY: Address = address!("00000000000000000000000000000000004c0005");
-    /// SignerRegistry.
-    pub const SIGNER_REGISTRY: Address = address!("00000000000000000000000000000000004c0006");
-    /// WorkCredits.
-    pub const WORK_CREDITS: Address = address!("00000000000000000000000000000000004c0007");
-    /// LUCID, the token.
-    pub const LUCID: Address = address!("00000000000000000000000000000000004c0008");
-}
 
 sol! {
     interface Governor {
@@ -301,7 +279,7 @@ pub struct Proposal {
     pub eta: Option<u64>,
 }
 
-/// Calls of the governor: bytes for a transaction to [`contracts::GOVERNOR`].
+/// Calls of the governor: bytes for a transaction to [`lucid_chain_types::contracts::LUCID_GOVERNOR`].
 pub mod calls {
     use super::{Action, Bytes, Governor, SolCall, Support, U256};
 

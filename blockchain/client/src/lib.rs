@@ -17,5 +17,5 @@ pub mod wire;
 pub use alloy_rpc_types_eth::{Transaction, TransactionReceipt};
 pub use client::{Client, Fees, Order};
 pub use error::ClientError;
-pub use governance::{Action, Proposal, ProposalState, Support, calls, contracts};
+pub use governance::{Action, Proposal, ProposalState, Support, calls};
 pub use wallet::{Wallet, WalletError};

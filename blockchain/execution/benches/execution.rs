@@ -12,8 +12,8 @@
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, U256, keccak256};
+use lucid_chain_types::contracts::LUCID_ANCHORS;
 use lucid_chain_types::{Block, Body};
-use lucid_execution::address::LUCID_ANCHORS;
 use lucid_execution::decode_all;
 use lucid_execution::interfaces::LucidAnchors;
 use lucid_state::StateChanges;

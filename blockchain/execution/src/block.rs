@@ -24,14 +24,14 @@ use vrf_rfc9381::ec::edwards25519::EdVrfProof;
 use vrf_rfc9381::ec::edwards25519::tai::EdVrfEdwards25519Tai;
 use vrf_rfc9381::{Proof as _, VRF as _};
 
-use crate::contracts::address::{PARAM_REGISTRY, WORK_CREDITS};
 use crate::contracts::interfaces::{Entity, ParamRegistry, WorkCredits};
 use crate::evm::{Environment, Machine, NotRun};
-use crate::fees::{next_base_fee, next_gas_limit};
+use crate::fees::{NextBlock, next_base_fee, next_gas_limit};
 use crate::genesis::short_string;
 use crate::receipt::{Log, Receipt, receipts_root};
 use crate::transaction::{Transaction, decode_all};
 use crate::{BlockError, ExecutionError, TransactionError};
+use lucid_chain_types::contracts::{PARAM_REGISTRY, WORK_CREDITS};
 
 /// Evidence is accepted for this many blocks after the offence: a day of full blocks.
 pub const MAX_EVIDENCE_AGE: u64 = 86_400;
@@ -431,15 +431,14 @@ impl Chain {
 
         let mut machine = Machine::new(state, &self.reading(height));
         self.sift_evidence(&mut machine, proposal, height, unfit)?;
-        let [least_fee, least_gas, most_gas] =
-            parameters(&mut machine, ["minBaseFee", "blockGasMin", "blockGasMax"])?;
+        let next = next_block(&mut machine, header)?;
         Ok(Frame {
             height,
             parent: parent_id,
             slot,
             seal: seals(genesis_time, slot, proposal.time_ms),
-            gas_limit: next_gas_limit(header, least_gas, most_gas),
-            base_fee: next_base_fee(header, least_fee),
+            gas_limit: next.gas_limit,
+            base_fee: next.base_fee,
             randomness,
         })
     }
@@ -637,7 +636,10 @@ impl Chain {
             }
         }
         if outcome.included.is_empty() && proposal.evidence.is_empty() && !frame.seal {
-            return Err(BlockError::Empty.into());
+            return Err(BlockError::Empty {
+                left_out: outcome.left_out,
+            }
+            .into());
         }
         if frame.seal {
             outcome.leader = self.seal(&mut machine, frame, proposal)?;
@@ -892,20 +894,23 @@ fn same<T: Copy + PartialEq + std::fmt::Display>(
     })
 }
 
-/// Governed parameters that fit 64 bits; larger ones are taken as the largest.
-fn parameters<R: StateReader, const N: usize>(
+/// What the block after `parent`, whose state this is, charges and holds.
+pub(crate) fn next_block<R: StateReader>(
     machine: &mut Machine<'_, R>,
-    keys: [&str; N],
-) -> Result<[u64; N], ExecutionError> {
-    let mut values = [0; N];
-    for (value, key) in values.iter_mut().zip(keys) {
+    parent: Option<&Header>,
+) -> Result<NextBlock, ExecutionError> {
+    let mut governed = |key| {
         let call = ParamRegistry::getCall {
             key: short_string(key),
         };
+        // What does not fit is taken as the largest.
         let word: U256 = machine.view("ParamRegistry.get", PARAM_REGISTRY, &call)?;
-        *value = word.saturating_to();
-    }
-    Ok(values)
+        Ok::<u64, ExecutionError>(word.saturating_to())
+    };
+    Ok(NextBlock {
+        base_fee: next_base_fee(parent, governed("minBaseFee")?),
+        gas_limit: next_gas_limit(parent, governed("blockGasMin")?, governed("blockGasMax")?),
+    })
 }
 
 fn current_order<R: StateReader>(

@@ -7,12 +7,13 @@ use lucid_state::StateReader;
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, Output};
 
-use crate::block::{Chain, nodes, prev_randao, standing, validator_set};
-use crate::contracts::address::{LUCID_ANCHORS, PARAM_REGISTRY, WORK_CREDITS};
+use crate::block::{Chain, next_block, nodes, prev_randao, standing, validator_set};
 use crate::contracts::interfaces::{LucidAnchors, ParamRegistry, Session, WorkCredits};
 use crate::evm::{Environment, Machine, NotRun};
+use crate::fees::NextBlock;
 use crate::transaction::MIN_GAS;
 use crate::{ExecutionError, TransactionError};
+use lucid_chain_types::contracts::{LUCID_ANCHORS, PARAM_REGISTRY, WORK_CREDITS};
 
 /// A call that changes nothing.
 #[derive(Debug, Clone, Default)]
@@ -216,6 +217,11 @@ impl<R: StateReader> View<'_, R> {
             &WorkCredits::nextOrderCall {},
         )?;
         Ok((Slot(next.slot), nodes(next.order)))
+    }
+
+    /// What the block after `parent`, whose state this is, charges and holds.
+    pub fn next_block(&mut self, parent: Option<&Header>) -> Result<NextBlock, ExecutionError> {
+        next_block(&mut self.machine, parent)
     }
 
     /// Governed parameters and their bounds.

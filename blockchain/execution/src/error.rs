@@ -2,6 +2,8 @@ use alloy_primitives::{Address, B256, U256};
 use lucid_chain_types::{CertificateError, EvidenceError, Height, NodeId, Slot};
 use lucid_state::StateError;
 
+use crate::LeftOut;
+
 /// Why execution cannot go on: a fault of this node, never of a block.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutionError {
@@ -125,7 +127,10 @@ pub enum BlockError {
     )]
     NoRoom { index: usize, gas_limit: u64 },
     #[error("there is nothing in it, and it seals no slot")]
-    Empty,
+    Empty {
+        /// Transactions that were to be in it; none where a block was checked.
+        left_out: Vec<LeftOut>,
+    },
     #[error("{what} failed in it: {reason}")]
     System { what: &'static str, reason: String },
     #[error("its {what} is {found}, execution gives {expected}")]

@@ -22,7 +22,7 @@ use revm::primitives::{StorageKey, StorageValue, TxKind};
 use revm::state::{AccountInfo, EvmState};
 
 use crate::ExecutionError;
-use crate::contracts::address::SYSTEM;
+use lucid_chain_types::contracts::SYSTEM;
 
 /// Ethereum's rules this chain runs by. A later set is a new version of the format.
 const RULES: SpecId = SpecId::PRAGUE;

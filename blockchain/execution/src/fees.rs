@@ -2,6 +2,15 @@
 
 use lucid_chain_types::Header;
 
+/// What the next block charges and holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextBlock {
+    /// Its base fee, wei a gas.
+    pub base_fee: u64,
+    /// Most gas its transactions may use.
+    pub gas_limit: u64,
+}
+
 /// Gas limit of the first block, within the governed bounds: 430 registrations.
 pub const INITIAL_GAS_LIMIT: u64 = 30_000_000;
 /// EIP-1559: a block is meant to use half its limit.

@@ -7,12 +7,12 @@ use lucid_state::{Account, MemoryState, StateChanges};
 use revm::bytecode::Bytecode;
 
 use crate::ExecutionError;
-use crate::contracts::address::{
+use crate::contracts::{creation_codes, interfaces};
+use crate::evm::{Environment, Machine};
+use lucid_chain_types::contracts::{
     ALL, LUCID, LUCID_ANCHORS, LUCID_CHUNK_STORE, LUCID_GOVERNOR, PARAM_REGISTRY, SIGNER_REGISTRY,
     SYSTEM, TIMELOCK, WORK_CREDITS,
 };
-use crate::contracts::{creation_codes, interfaces};
-use crate::evm::{Environment, Machine};
 
 /// Hash of the genesis contracts' creation code: nodes with other contracts have another genesis.
 pub fn contracts_hash() -> Result<B256, ExecutionError> {

@@ -27,9 +27,9 @@ mod transaction;
 
 pub use block::{Built, Chain, Executed, LeftOut, MAX_EVIDENCE_AGE, Parent, Proposal, prev_randao};
 pub use call::{Call, CallOutcome, Parameter, View};
-pub use contracts::{address, interfaces};
+pub use contracts::interfaces;
 pub use error::{BlockError, ExecutionError, TransactionError};
-pub use fees::{INITIAL_GAS_LIMIT, next_base_fee, next_gas_limit};
+pub use fees::{INITIAL_GAS_LIMIT, NextBlock, next_base_fee, next_gas_limit};
 pub use genesis::{complete_genesis, contracts_hash, genesis_changes};
 pub use receipt::{Log, Receipt, logs_bloom, receipts_root};
 pub use transaction::{MIN_GAS, Transaction, decode_all};

@@ -15,6 +15,12 @@ pub enum LedgerError {
         /// What it said.
         source: fjall::Error,
     },
+    /// Another process has the database open.
+    #[error("another node runs in {path}: stop it first, or give this one a folder of its own")]
+    InUse {
+        /// Its folder.
+        path: PathBuf,
+    },
     /// A file.
     #[error("{path}: {source}")]
     File {

@@ -9,7 +9,8 @@ use lucid_chain_types::{
     ValidatorSet,
 };
 use lucid_execution::{
-    Built, Chain, Executed, ExecutionError, Parent, Proposal, Receipt, View, genesis_changes,
+    Built, Chain, Executed, ExecutionError, NextBlock, Parent, Proposal, Receipt, View,
+    genesis_changes,
 };
 use lucid_poot::LeaderRecord;
 use lucid_state::{Historic, State, StateOptions};
@@ -49,6 +50,8 @@ pub struct Head {
     pub validators: ValidatorSet,
     /// Who leads its rounds.
     pub order: Vec<NodeId>,
+    /// What it charges and holds.
+    pub next: NextBlock,
 }
 
 /// One node's ledger. Cheap to clone; its calls block for microseconds, but for those that execute.
@@ -111,6 +114,7 @@ impl Ledger {
             ));
         }
         let (validators, order) = chain.leadership(&state.latest()?)?;
+        let next = chain.view(&state.latest()?).next_block(header.as_ref())?;
         let head = Head {
             height,
             id: header
@@ -119,6 +123,7 @@ impl Ledger {
             header,
             validators,
             order,
+            next,
         };
         Ok(Self(Arc::new(Inner {
             path: folder.to_owned(),
@@ -172,14 +177,6 @@ impl Ledger {
     /// A header.
     pub fn header(&self, height: Height) -> Result<Option<Header>, LedgerError> {
         self.0.store.header(height)
-    }
-
-    /// A header by its block's id.
-    pub fn header_by_id(&self, id: BlockId) -> Result<Option<Header>, LedgerError> {
-        match self.0.store.height_of(id)? {
-            None => Ok(None),
-            Some(height) => self.header(height),
-        }
     }
 
     /// Number of a block.
@@ -315,12 +312,15 @@ impl Ledger {
         )?;
         self.0.store.write(batch)?;
         self.0.state.committed(height.0, &prepared)?;
+        let state = self.0.state.latest()?;
+        let next = self.view(&state).next_block(Some(&block.header))?;
         *self.0.head.write().unwrap_or_else(PoisonError::into_inner) = Head {
             height,
             id: block.id(),
             header: Some(block.header.clone()),
             validators: next_validators,
             order: next_order,
+            next,
         };
         self.0.watch.send_replace(height);
         Ok(())

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Bytes};
 use lucid_chain_types::Block;
-use lucid_execution::{LeftOut, Transaction, TransactionError, next_base_fee, next_gas_limit};
-use lucid_mempool::{Account, BlockUpdate, Candidate, Limits, Mempool, Refused, decode_journal};
+use lucid_execution::{LeftOut, NextBlock, Transaction, TransactionError};
+use lucid_mempool::{Account, BlockUpdate, Candidate, Limits, Mempool, decode_journal};
 use lucid_state::StateReader as _;
 use tokio::sync::{broadcast, watch};
 
@@ -58,7 +58,10 @@ impl Pool {
             arrivals: broadcast::channel(ARRIVALS).0,
             changes: watch::channel(0).0,
         }));
-        let (base_fee, gas_limit) = pool.next_block();
+        let NextBlock {
+            base_fee,
+            gas_limit,
+        } = pool.0.ledger.head().next;
         pool.mempool().set_next_block(base_fee, gas_limit);
         pool
     }
@@ -74,7 +77,10 @@ impl Pool {
     pub fn submit(&self, bytes: &[u8], local: bool) -> Result<B256, SubmitError> {
         let ledger = &self.0.ledger;
         let transaction = Transaction::decode(bytes, ledger.genesis().chain_id)?;
-        let (base_fee, gas_limit) = self.next_block();
+        let NextBlock {
+            base_fee,
+            gas_limit,
+        } = self.0.ledger.head().next;
         let wants = transaction.envelope.gas_limit();
         if wants > gas_limit {
             return Err(TransactionError::GasLimit {
@@ -113,34 +119,16 @@ impl Pool {
         })
     }
 
-    /// Base fee and gas limit of the next block, as far as the governed bounds do not change with it.
-    pub fn next_block(&self) -> (u64, u64) {
-        let head = self.0.ledger.head();
-        let header = head.header.as_ref();
-        match header {
-            Some(header) => (
-                next_base_fee(Some(header), 1),
-                next_gas_limit(Some(header), header.gas_limit / 2, header.gas_limit),
-            ),
-            None => (1, lucid_execution::INITIAL_GAS_LIMIT),
-        }
-    }
-
     /// Transactions for the next block, best first.
     pub fn best(&self, byte_limit: usize) -> Vec<Vec<u8>> {
-        let (base_fee, _) = self.next_block();
+        let NextBlock {
+            base_fee,
+            gas_limit,
+        } = self.0.ledger.head().next;
         // More than fits: what a transaction may use is more than what it does use.
-        let gas = self
-            .0
-            .ledger
-            .head()
-            .header
-            .map_or(lucid_execution::INITIAL_GAS_LIMIT, |header| {
-                header.gas_limit
-            });
         let best = self
             .mempool()
-            .best(base_fee, gas.saturating_mul(2), byte_limit);
+            .best(base_fee, gas_limit.saturating_mul(2), byte_limit);
         best.iter()
             .map(|candidate| candidate.bytes.to_vec())
             .collect()
@@ -200,7 +188,10 @@ impl Pool {
             .iter()
             .map(alloy_primitives::keccak256)
             .collect();
-        let (base_fee, gas_limit) = self.next_block();
+        let NextBlock {
+            base_fee,
+            gas_limit,
+        } = self.0.ledger.head().next;
         self.mempool().on_block(BlockUpdate {
             included: &included,
             accounts: &accounts,
@@ -238,15 +229,6 @@ impl Pool {
         }
     }
 
-    /// Up to `limit` waiting transactions, encoded.
-    pub fn content(&self, limit: usize) -> Vec<Bytes> {
-        self.mempool()
-            .content(limit)
-            .into_iter()
-            .map(|waiting| waiting.candidate.bytes.clone())
-            .collect()
-    }
-
     /// Takes new bounds.
     pub fn set_limits(&self, limits: Limits) {
         self.mempool().set_limits(limits);
@@ -259,11 +241,16 @@ impl Pool {
 
     /// Takes back what [`Pool::export`] gave; says how many are still good.
     pub fn import(&self, journal: &[u8]) -> Result<usize, lucid_mempool::JournalError> {
-        let entries = decode_journal(journal)?;
-        let taken = entries
-            .iter()
-            .filter(|entry| self.submit(&entry.bytes, false).is_ok());
-        Ok(taken.count())
+        let chain_id = self.0.ledger.genesis().chain_id;
+        let entries = decode_journal(journal)?.into_iter().filter_map(|entry| {
+            let transaction = Transaction::decode(&entry.bytes, chain_id).ok()?;
+            Some((entry.at_ms, candidate(&transaction)))
+        });
+        let entries = entries.collect();
+        let base_fee = self.0.ledger.head().next.base_fee;
+        let account = |sender| self.account(sender).ok();
+        let restored = self.mempool().import(entries, account, base_fee, now_ms());
+        Ok(restored.kept)
     }
 }
 
@@ -282,11 +269,6 @@ impl SubmitError {
                     | TransactionError::Create
             )
         )
-    }
-
-    /// Whether the transaction is here already.
-    pub fn is_known(&self) -> bool {
-        matches!(self, Self::Refused(Refused::Known { .. }))
     }
 }
 

@@ -78,10 +78,16 @@ impl Store {
             path: path.to_owned(),
             source,
         };
-        let db = Database::builder(path)
-            .cache_size(cache)
-            .open()
-            .map_err(fault)?;
+        let db =
+            Database::builder(path)
+                .cache_size(cache)
+                .open()
+                .map_err(|source| match source {
+                    fjall::Error::Locked => LedgerError::InUse {
+                        path: path.to_owned(),
+                    },
+                    source => fault(source),
+                })?;
         let keyspace = |name: &str| {
             db.keyspace(name, KeyspaceCreateOptions::default)
                 .map_err(fault)

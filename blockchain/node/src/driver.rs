@@ -354,7 +354,10 @@ impl Driver {
                 Err(error) => {
                     return match error.into_invalid() {
                         // What the pool took for ready cannot be executed on this head.
-                        Ok(BlockError::Empty) => Ok(None),
+                        Ok(BlockError::Empty { left_out }) => {
+                            pool.left_out(&left_out);
+                            Ok(None)
+                        }
                         Ok(other) => Err(ExecutionError::from(other).into()),
                         Err(own) => Err(own.into()),
                     };

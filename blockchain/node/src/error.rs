@@ -28,6 +28,9 @@ pub enum NodeError {
         /// What is wrong.
         reason: String,
     },
+    /// The key of an account.
+    #[error(transparent)]
+    Wallet(#[from] lucid_client::WalletError),
     /// The genesis file.
     #[error("{path}: {source}")]
     Genesis {
@@ -115,6 +118,7 @@ impl NodeError {
             Self::File { .. }
                 | Self::DiskFull { .. }
                 | Self::Listen { .. }
+                | Self::Ledger(LedgerError::InUse { .. })
                 | Self::Consensus(ConsensusError::Listen { .. })
                 | Self::Gossip(GossipError::Listen { .. })
                 | Self::Rpc(RpcError::Listen { .. })

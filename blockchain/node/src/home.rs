@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_primitives::{B256, hex};
 use lucid_chain_types::{Genesis, NodeId};
+use lucid_client::Wallet;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::NodeError;
@@ -117,8 +118,7 @@ impl Home {
             getrandom::fill(secret.as_mut())
                 .map_err(|error| NodeError::file(&path, io::Error::other(error.to_string())))?;
             // One in 2^128 draws is no secp256k1 key.
-            if key != KeyFile::Operator || secp256k1::SecretKey::from_slice(secret.as_ref()).is_ok()
-            {
+            if key != KeyFile::Operator || Wallet::from_bytes(&secret).is_ok() {
                 break;
             }
         }
@@ -134,25 +134,18 @@ impl Home {
     /// The node's name on the chain: the operator's account.
     pub fn node_id(&self) -> Result<NodeId, NodeError> {
         let path = self.key_path(KeyFile::Operator);
-        operator_id(&*self.key(KeyFile::Operator)?).ok_or(NodeError::Key {
-            path,
-            reason: "it is no secp256k1 key".into(),
-        })
+        match Wallet::from_bytes(&*self.key(KeyFile::Operator)?) {
+            Ok(wallet) => Ok(NodeId(wallet.address())),
+            Err(error) => Err(NodeError::Key {
+                path,
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 
-/// Account of a secp256k1 key; `None` if the bytes are none.
-pub fn operator_id(secret: &[u8; 32]) -> Option<NodeId> {
-    let mut secret = secp256k1::SecretKey::from_slice(secret).ok()?;
-    let public = secret.public_key(&secp256k1::Secp256k1::signing_only());
-    secret.non_secure_erase();
-    Some(NodeId(alloy_primitives::Address::from_raw_public_key(
-        &public.serialize_uncompressed()[1..],
-    )))
-}
-
 /// Reads a key file: 64 hex digits, for its owner's eyes only.
-pub fn read_key(path: &Path) -> Result<SecretBytes, NodeError> {
+fn read_key(path: &Path) -> Result<SecretBytes, NodeError> {
     let fault = |reason: String| NodeError::Key {
         path: path.to_owned(),
         reason,
@@ -180,7 +173,7 @@ pub fn read_key(path: &Path) -> Result<SecretBytes, NodeError> {
 }
 
 /// Writes a key file that was not there.
-pub fn write_key(path: &Path, secret: &[u8; 32]) -> Result<(), NodeError> {
+fn write_key(path: &Path, secret: &[u8; 32]) -> Result<(), NodeError> {
     let write = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -226,15 +219,5 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = home.key(KeyFile::Operator).unwrap_err().to_string();
         assert!(error.contains("chmod 600"), "{error}");
-    }
-
-    #[test]
-    fn a_known_key_has_its_known_account() {
-        // The first account of the development mnemonic that Ethereum tools share.
-        let secret = hex!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
-        assert_eq!(
-            operator_id(&secret).unwrap().to_string(),
-            "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
-        );
     }
 }

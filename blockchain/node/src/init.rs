@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256, U256};
 use lucid_chain_types::{Genesis, GenesisAccount, GenesisParameter, NodeId, Pace, Validator};
+use lucid_client::Wallet;
 use lucid_poot::vrf::VrfSecret;
 
 use crate::NodeError;
 use crate::config::{NodeConfig, Role};
-use crate::home::{Home, KeyFile, operator_id, write_key};
+use crate::home::{Home, KeyFile};
 
 /// 10¹⁸ wei.
 const COIN: u64 = 1_000_000_000_000_000_000;
@@ -125,19 +126,16 @@ pub fn network(options: &NetworkOptions) -> Result<Network, NodeError> {
     let mut validators = Vec::new();
     let mut accounts = options.accounts.clone();
     for (index, home) in nodes.iter().enumerate() {
-        let operator = home.make_key(KeyFile::Operator)?;
+        home.make_key(KeyFile::Operator)?;
         home.make_key(KeyFile::Network)?;
-        let node = operator_id(&operator).ok_or_else(|| NodeError::Key {
-            path: home.key_path(KeyFile::Operator),
-            reason: "it is no secp256k1 key".into(),
-        })?;
+        let node = home.node_id()?;
         accounts.push(coins(node.0, OPERATOR_COINS));
         if index < options.validators {
             validators.push(validator(home, node)?);
         }
     }
     let funded_key = out.join("funded.key");
-    let funded = make_funded(out, &funded_key)?;
+    let funded = make_account(&funded_key)?;
     accounts.push(coins(funded, FUNDED_COINS));
     accounts.sort_by_key(|account| account.address);
     accounts.dedup_by(|later, first| {
@@ -157,7 +155,7 @@ pub fn network(options: &NetworkOptions) -> Result<Network, NodeError> {
     for (index, signer) in payment_signers.iter_mut().enumerate() {
         *signer = match nodes.get(index) {
             Some(home) => home.node_id()?.0,
-            None => make_funded(out, &out.join(format!("payment-signer{index}.key")))?,
+            None => make_account(&out.join(format!("payment-signer{index}.key")))?,
         };
     }
     let genesis = lucid_execution::complete_genesis(Genesis {
@@ -218,18 +216,10 @@ fn validator(home: &Home, node: NodeId) -> Result<Validator, NodeError> {
     })
 }
 
-fn make_funded(out: &Path, path: &Path) -> Result<Address, NodeError> {
-    // A folder of its own, since keys are made under a folder's usual names and then moved to where people look.
-    let scratch = Home::new(out.join(".new-key"));
-    let secret = scratch.make_key(KeyFile::Operator)?;
-    fs::remove_dir_all(scratch.path()).map_err(|source| NodeError::file(scratch.path(), source))?;
-    write_key(path, &secret)?;
-    operator_id(&secret)
-        .map(|node| node.0)
-        .ok_or_else(|| NodeError::Key {
-            path: path.to_owned(),
-            reason: "it is no secp256k1 key".into(),
-        })
+fn make_account(path: &Path) -> Result<Address, NodeError> {
+    let wallet = Wallet::generate()?;
+    wallet.save(path)?;
+    Ok(wallet.address())
 }
 
 /// A node's name among peers.

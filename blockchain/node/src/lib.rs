@@ -22,4 +22,5 @@ mod node;
 pub use clock::{Clock, SystemClock};
 pub use error::NodeError;
 pub use lucid_consensus::LOG_FILTER;
+pub use lucid_ledger::LedgerError;
 pub use node::{Listening, RunOptions, run};

@@ -7,7 +7,7 @@ use alloy_primitives::{B256, Bloom, keccak256};
 use lucid_chain_types::{
     Block, BlockId, Body, Header, Height, NodeId, VRF_PROOF_BYTES, transactions_root,
 };
-use lucid_execution::{Receipt, logs_bloom, next_base_fee, next_gas_limit};
+use lucid_execution::{Receipt, logs_bloom};
 use lucid_ledger::Ledger;
 
 use crate::error::{CallError, CallResult};
@@ -223,22 +223,6 @@ fn first_gas(ledger: &Ledger) -> (u64, u64) {
     if let Ok(Some(first)) = ledger.header(Height(1)) {
         return (first.gas_limit, first.base_fee);
     }
-    // Before the first block the genesis state is the newest. Where neither is kept, the block is not either.
-    let parameters = ledger
-        .state_at(Height::GENESIS)
-        .ok()
-        .and_then(|state| ledger.chain().view(&state).parameters().ok())
-        .unwrap_or_default();
-    let value = |key: &str| {
-        let found = parameters.iter().find(|parameter| parameter.key == key)?;
-        u64::try_from(found.value).ok()
-    };
-    (
-        next_gas_limit(
-            None,
-            value("blockGasMin").unwrap_or(0),
-            value("blockGasMax").unwrap_or(u64::MAX),
-        ),
-        next_base_fee(None, value("minBaseFee").unwrap_or(0)),
-    )
+    let next = ledger.head().next;
+    (next.gas_limit, next.base_fee)
 }

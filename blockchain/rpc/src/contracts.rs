@@ -1,13 +1,12 @@
 //! Questions to the genesis contracts.
 
-use alloy_primitives::U256;
 use lucid_chain_types::{Height, NodeId, Slot};
 use lucid_client::wire::{Parameter, Work};
 use lucid_execution::View;
 use lucid_state::Historic;
 
 use crate::backend::Backend;
-use crate::error::{CallError, CallResult};
+use crate::error::CallResult;
 
 /// Asks the contracts in the state after a height.
 fn ask<T>(
@@ -31,15 +30,6 @@ pub(crate) fn params(node: &Backend, height: Height) -> CallResult<Vec<Parameter
             max: it.max,
         })
         .collect())
-}
-
-/// One governed parameter.
-pub(crate) fn param(node: &Backend, height: Height, key: &str) -> CallResult<U256> {
-    params(node, height)?
-        .into_iter()
-        .find(|parameter| parameter.key == key)
-        .map(|parameter| parameter.value)
-        .ok_or_else(|| CallError::Internal(format!("there is no parameter {key}")))
 }
 
 /// The slot after the open one, and who leads it.

@@ -7,7 +7,6 @@ use lucid_chain_types::Height;
 
 use crate::backend::Backend;
 use crate::blocks::Loaded;
-use crate::contracts;
 use crate::error::{CallError, CallResult};
 use crate::params::{Arguments, Number};
 
@@ -37,12 +36,7 @@ fn base_fee_after(node: &Backend, height: Height) -> CallResult<u64> {
             .header
             .base_fee);
     }
-    let header = node.ledger.header(height)?;
-    let least = contracts::param(node, height, "minBaseFee")?;
-    Ok(lucid_execution::next_base_fee(
-        header.as_ref(),
-        u64::try_from(least).unwrap_or(u64::MAX),
-    ))
+    Ok(node.ledger.head().next.base_fee)
 }
 
 /// The median tip of the last transactions.

@@ -11,6 +11,7 @@
 
 mod block;
 mod certificate;
+pub mod contracts;
 mod encoding;
 mod evidence;
 mod genesis;

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, B256, U256};
 use anyhow::{Context, Result};
@@ -10,6 +9,7 @@ use lucid_chain_types::{GenesisAccount, GenesisParameter, Height, NodeId, Pace, 
 use lucid_client::Client;
 use lucid_light::{FinalityProof, TrustedGenesis, verify};
 use lucid_node::init::{NetworkOptions, NodePlace, network};
+use lucid_node::{Clock as _, SystemClock};
 
 use crate::App;
 use crate::cli::{ChainCommand, InitArgs, PaceArg};
@@ -79,9 +79,6 @@ fn init(app: &App, args: &InitArgs) -> Result<()> {
             ),
         ));
     };
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     let made = network(&NetworkOptions {
         out: args.out.clone(),
         validators: args.validators.into(),
@@ -91,7 +88,7 @@ fn init(app: &App, args: &InitArgs) -> Result<()> {
             PaceArg::Direct => Pace::DIRECT,
             PaceArg::Tor => Pace::TOR,
         },
-        time_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        time_ms: SystemClock::default().now_ms(),
         places,
         accounts: args
             .fund

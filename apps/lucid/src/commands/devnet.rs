@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lucid_chain_types::Pace;
-use lucid_client::Client;
-use lucid_node::home::{Home, operator_id, read_key};
+use lucid_client::{Client, Wallet};
+use lucid_node::home::Home;
 use lucid_node::init::{NetworkOptions, NodePlace, network};
+use lucid_node::{Clock as _, SystemClock};
 
 use crate::App;
 use crate::cli::DevnetArgs;
@@ -131,19 +132,12 @@ fn make(args: &DevnetArgs, dir: &Path) -> Result<()> {
         full: 0,
         chain_id: CHAIN_ID,
         pace: Pace::DIRECT,
-        time_ms: now_ms(),
+        time_ms: SystemClock::default().now_ms(),
         places,
         accounts: Vec::new(),
         parameters: Vec::new(),
     })?;
     Ok(())
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn start(home: &Home, show: bool) -> Result<Node> {
@@ -200,10 +194,11 @@ async fn wait_until_ready(urls: &[String], nodes: &mut [Node]) -> Result<()> {
 
 fn announce(app: &App, dir: &Path, urls: &[String]) -> Result<()> {
     let key_file = dir.join("funded.key");
-    let secret = read_key(&key_file)?;
-    let address = operator_id(&secret).context("funded.key is no key")?;
+    let wallet = Wallet::load(&key_file)?;
+    let address = wallet.address();
     // A devnet's coins are worth nothing, and its users paste this key into their tools.
-    let private_key = alloy_primitives::hex::encode_prefixed(secret.as_slice());
+    let private_key = wallet.to_hex();
+    let private_key = private_key.as_str();
     if app.ui.json {
         return app.ui.json(&serde_json::json!({
             "chainId": CHAIN_ID,

@@ -1,6 +1,7 @@
 //! `lucid node`: one node of the chain, in the foreground.
 
 use anyhow::{Context, Result};
+use lucid_node::LedgerError;
 use lucid_node::config::NodeConfig;
 use lucid_node::home::Home;
 use lucid_node::{LOG_FILTER, Listening, NodeError, RunOptions, SystemClock};
@@ -95,7 +96,10 @@ pub fn run(app: &App, args: &NodeArgs) -> Result<()> {
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     outcome.map_err(|error| match error {
         error if error.is_machine() => exit(NOT_FOUND, error.to_string()),
-        NodeError::Key { .. } | NodeError::Genesis { .. } | NodeError::OtherKeys { .. } => {
+        NodeError::Key { .. }
+        | NodeError::Genesis { .. }
+        | NodeError::OtherKeys { .. }
+        | NodeError::Ledger(LedgerError::OtherChain { .. } | LedgerError::GenesisRoot { .. }) => {
             exit(USAGE, error.to_string())
         }
         other => other.into(),

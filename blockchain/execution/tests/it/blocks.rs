@@ -2,8 +2,8 @@
 
 use alloy_consensus::{TxEip1559, TxLegacy};
 use alloy_primitives::{Address, B256, TxKind, U256};
+use lucid_chain_types::contracts::LUCID_ANCHORS;
 use lucid_chain_types::{Block, BlockId, Height, SignerBitmap, Slot};
-use lucid_execution::address::LUCID_ANCHORS;
 use lucid_execution::{BlockError, ExecutionError, TransactionError};
 
 use crate::sessions::register;
@@ -298,18 +298,18 @@ fn transactions_that_cannot_be_there_make_a_block_invalid() {
 fn a_block_with_nothing_in_it_is_not_built_and_not_accepted() {
     let (net, mut block) = valid();
     block.body.transactions.clear();
-    assert!(matches!(refusal(&net, &block), BlockError::Empty));
+    assert!(matches!(refusal(&net, &block), BlockError::Empty { .. }));
     let built = net.build(net.proposal(net.time_ms() + 1, 0, vec![]));
     assert!(matches!(
         built,
-        Err(ExecutionError::Block(BlockError::Empty))
+        Err(ExecutionError::Block(BlockError::Empty { .. }))
     ));
     // Nor one for whose transactions it is too early.
     let later = User::new(0).pay(99, TO, U256::from(1));
     let built = net.build(net.proposal(net.time_ms() + 1, 0, vec![later]));
     assert!(matches!(
         built,
-        Err(ExecutionError::Block(BlockError::Empty))
+        Err(ExecutionError::Block(BlockError::Empty { .. }))
     ));
 }
 

@@ -1,7 +1,7 @@
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::SolCall as _;
 use lucid_chain_types::NodeId;
-use lucid_execution::address::{LUCID_ANCHORS, WORK_CREDITS};
+use lucid_chain_types::contracts::{LUCID_ANCHORS, WORK_CREDITS};
 use lucid_execution::interfaces::WorkCredits;
 use lucid_execution::{Call, CallOutcome, MIN_GAS};
 

@@ -1,6 +1,6 @@
 use alloy_primitives::{Address, B256, U256};
+use lucid_chain_types::contracts::WORK_CREDITS;
 use lucid_chain_types::{BlockId, Evidence, Height, Vote, VoteKind};
-use lucid_execution::address::WORK_CREDITS;
 use lucid_execution::interfaces::WorkCredits;
 use lucid_execution::{BlockError, ExecutionError, MAX_EVIDENCE_AGE};
 

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
-use lucid_execution::{Call, CallOutcome, Chain, address, genesis_changes};
+use lucid_chain_types::contracts;
+use lucid_execution::{Call, CallOutcome, Chain, genesis_changes};
 use lucid_state::{Account, MemoryState, StateChanges};
 
 use crate::support::{Setup, User};
@@ -141,7 +142,7 @@ fn nobody_can_call_as_the_chain_itself() {
     let outcome = call(
         &chain,
         &state,
-        address::WORK_CREDITS,
+        contracts::WORK_CREDITS,
         data.abi_encode().into(),
     );
     assert!(

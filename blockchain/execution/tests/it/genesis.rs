@@ -1,11 +1,12 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolStruct as _, SolType};
+use lucid_chain_types::contracts;
 use lucid_chain_types::{GenesisAccount, GenesisParameter};
 use lucid_execution::interfaces::{
     Entity, LucidAnchors, LucidGovernor, ParamRegistry, Session, SignerRegistry, Validator,
     WorkCredits,
 };
-use lucid_execution::{ExecutionError, address, complete_genesis, contracts_hash, genesis_changes};
+use lucid_execution::{ExecutionError, complete_genesis, contracts_hash, genesis_changes};
 use lucid_state::{MemoryState, StateReader as _};
 
 use crate::support::{Net, Setup, coins};
@@ -30,12 +31,12 @@ fn the_contracts_are_there_with_nonce_one_and_no_constructor_left() {
     state
         .apply(&genesis_changes(&Setup::default().genesis()).unwrap())
         .unwrap();
-    for contract in address::ALL {
+    for contract in contracts::ALL {
         let account = state.account(contract).unwrap().unwrap();
         assert_eq!(account.nonce, 1, "{contract}");
         let code = state.code(account.code_hash).unwrap();
         assert!(code.len() > 500, "{contract}: {} bytes", code.len());
-        let expected = if contract == address::WORK_CREDITS {
+        let expected = if contract == contracts::WORK_CREDITS {
             coins(1_000_000)
         } else {
             U256::ZERO
@@ -78,7 +79,7 @@ fn what_the_genesis_file_says_can_be_read_from_the_contracts() {
     assert_eq!(get("maxChunkSize"), U256::from(1 << 20));
     assert_eq!(get("blockGasMin"), U256::from(2_000_000));
     assert_eq!(get("blockGasMax"), U256::from(120_000_000));
-    let signers = net.ask(address::SIGNER_REGISTRY, &SignerRegistry::signersCall {});
+    let signers = net.ask(contracts::SIGNER_REGISTRY, &SignerRegistry::signersCall {});
     assert_eq!(signers, net.chain.genesis().payment_signers);
     let tally = view.tally().unwrap();
     assert_eq!(tally.len(), 4);
@@ -89,7 +90,7 @@ fn what_the_genesis_file_says_can_be_read_from_the_contracts() {
     );
     assert_eq!(
         net.ask(
-            address::LUCID_ANCHORS,
+            contracts::LUCID_ANCHORS,
             &LucidAnchors::sessionCall { id: B256::ZERO }
         )
         .status,
@@ -142,7 +143,7 @@ fn a_genesis_of_other_contracts_is_refused() {
 
 #[test]
 fn contracts_and_the_chain_itself_get_no_coins_from_the_genesis_file() {
-    for account in [address::LUCID, address::SYSTEM] {
+    for account in [contracts::LUCID, contracts::SYSTEM] {
         let mut genesis = Setup::default().genesis();
         genesis.accounts.push(GenesisAccount {
             address: account,

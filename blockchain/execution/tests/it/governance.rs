@@ -1,8 +1,8 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolValue as _;
 use lucid_chain_types::NodeId;
+use lucid_chain_types::contracts::{LUCID_GOVERNOR, PARAM_REGISTRY, SIGNER_REGISTRY, WORK_CREDITS};
 use lucid_execution::Receipt;
-use lucid_execution::address::{LUCID_GOVERNOR, PARAM_REGISTRY, SIGNER_REGISTRY, WORK_CREDITS};
 use lucid_execution::interfaces::{LucidGovernor, ParamRegistry, SignerRegistry, WorkCredits};
 
 use crate::support::{COIN, Net, Node, Setup, User, eip1559};

@@ -1,6 +1,6 @@
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{Address, U256};
-use lucid_execution::address::{LUCID, LUCID_ANCHORS, WORK_CREDITS};
+use lucid_chain_types::contracts::{LUCID, LUCID_ANCHORS, WORK_CREDITS};
 use proptest::prelude::*;
 
 use crate::sessions::register;
@@ -85,7 +85,7 @@ proptest! {
                 Err(error) => {
                     prop_assert!(matches!(
                         error,
-                        lucid_execution::ExecutionError::Block(lucid_execution::BlockError::Empty)
+                        lucid_execution::ExecutionError::Block(lucid_execution::BlockError::Empty { .. })
                     ), "{}", error);
                     continue;
                 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
+use lucid_chain_types::contracts::WORK_CREDITS;
 use lucid_chain_types::{COOLDOWN_SLOTS, NodeId, SLOT_MS, Slot};
-use lucid_execution::address::WORK_CREDITS;
 use lucid_execution::interfaces::WorkCredits;
 use lucid_poot::{LeadReason, Standing, cool_down, demote, order_after};
 use proptest::prelude::*;

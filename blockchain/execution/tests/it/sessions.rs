@@ -1,7 +1,8 @@
 use alloy_primitives::{Address, B256, keccak256};
 use lucid_chain_types::BlockId;
+use lucid_chain_types::contracts::LUCID_ANCHORS;
 use lucid_execution::interfaces::LucidAnchors;
-use lucid_execution::{address::LUCID_ANCHORS, logs_bloom};
+use lucid_execution::logs_bloom;
 
 use crate::support::{Setup, User};
 

@@ -69,7 +69,7 @@ async fn a_batch_bomb_is_refused_whole() {
     );
     // Few calls whose answers are large.
     let code = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getCode",
-        "params": [lucid_client::contracts::WORK_CREDITS, "latest"] });
+        "params": [lucid_chain_types::contracts::WORK_CREDITS, "latest"] });
     let (_, body) = solo
         .post(Value::from(vec![code.clone(); 10]).to_string().as_bytes())
         .await;
@@ -370,7 +370,7 @@ async fn a_call_that_burns_gas_ends_at_the_cap() {
     })
     .await;
     let rich = solo.rich.address();
-    let call = json!({ "from": rich, "to": lucid_client::contracts::ANCHORS, "gas": "0xffffffffffff",
+    let call = json!({ "from": rich, "to": lucid_chain_types::contracts::LUCID_ANCHORS, "gas": "0xffffffffffff",
         "data": crate::support::register_call(1, rich) });
     for method in ["eth_call", "eth_estimateGas"] {
         let (code, text) = solo.refused(method, json!([call, "latest"])).await;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use alloy_primitives::{Address, U256};
+use lucid_chain_types::contracts::LUCID_ANCHORS;
 use lucid_chain_types::{Height, NodeId, Slot};
-use lucid_client::contracts::ANCHORS;
 use lucid_client::{Action, Client, ClientError, Order, Support, calls};
 
 use crate::support::{CHAIN_ID, Solo, register_call};
@@ -97,7 +97,7 @@ async fn a_transaction_is_filled_in_signed_sent_and_awaited() {
     let solo = Solo::start().await;
     let client = Client::new(&solo.url()).unwrap();
     let order = Order {
-        to: ANCHORS,
+        to: LUCID_ANCHORS,
         input: register_call(4, solo.rich.address()),
         ..Order::default()
     };

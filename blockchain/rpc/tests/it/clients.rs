@@ -1,4 +1,4 @@
-//! Stock clients against a chain in this process. CI runs the same scripts against the devnet.
+//! Stock clients against a chain in this process. `scripts/setup` installs them (`npm --prefix tests/clients ci`).
 
 use std::path::Path;
 use std::time::Duration;
@@ -35,25 +35,21 @@ async fn run(program: &str, script: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs npm packages: npm --prefix tests/clients ci"]
 async fn viem() {
     run("node", "viem.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs npm packages: npm --prefix tests/clients ci"]
 async fn ethers() {
     run("node", "ethers.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs npm packages: npm --prefix tests/clients ci"]
 async fn cast() {
     run("bash", "cast.sh").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs npm packages: npm --prefix tests/clients ci"]
 async fn anvil() {
     run("node", "anvil-compare.mjs").await;
 }

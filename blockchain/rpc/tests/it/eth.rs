@@ -1,7 +1,7 @@
 //! Shapes and meanings of Ethereum's methods.
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
-use lucid_client::contracts::{ANCHORS, LUCID};
+use lucid_chain_types::contracts::{LUCID, LUCID_ANCHORS};
 use serde_json::json;
 
 use crate::support::{CHAIN_ID, GENESIS_TIME, Solo, fortune, number, register_call, wallet};
@@ -68,7 +68,7 @@ async fn a_fresh_chain_answers() {
         json!("0x0")
     );
     assert!(
-        solo.ask("eth_getCode", json!([ANCHORS, "latest"]))
+        solo.ask("eth_getCode", json!([LUCID_ANCHORS, "latest"]))
             .await
             .as_str()
             .unwrap()
@@ -427,7 +427,7 @@ async fn calls_see_the_state_of_the_block_they_name() {
     solo.mine();
     // ownerOf(bytes32)
     let owner_of = Bytes::from([&hex!("7dd56411")[..], &[9; 32]].concat());
-    let call = json!({ "to": ANCHORS, "data": owner_of });
+    let call = json!({ "to": LUCID_ANCHORS, "data": owner_of });
     let rich = solo.rich.address().into_word();
     assert_eq!(
         solo.ask("eth_call", json!([call, "latest"])).await,
@@ -443,19 +443,19 @@ async fn calls_see_the_state_of_the_block_they_name() {
         json!(B256::ZERO)
     );
     let input =
-        json!({ "to": ANCHORS, "input": owner_of, "data": owner_of, "gas": "0xffffffffff" });
+        json!({ "to": LUCID_ANCHORS, "input": owner_of, "data": owner_of, "gas": "0xffffffffff" });
     assert_eq!(
         solo.ask("eth_call", json!([input, "latest", {}])).await,
         json!(rich)
     );
-    let contradiction = json!({ "to": ANCHORS, "input": owner_of, "data": "0x" });
+    let contradiction = json!({ "to": LUCID_ANCHORS, "input": owner_of, "data": "0x" });
     assert_eq!(
         solo.refused("eth_call", json!([contradiction, "latest"]))
             .await
             .0,
         -32_602
     );
-    let overrides = json!({ format!("{ANCHORS}"): { "balance": "0x1" } });
+    let overrides = json!({ format!("{LUCID_ANCHORS}"): { "balance": "0x1" } });
     assert_eq!(
         solo.refused("eth_call", json!([call, "latest", overrides]))
             .await
@@ -474,7 +474,7 @@ async fn calls_see_the_state_of_the_block_they_name() {
 async fn a_revert_comes_with_code_three_and_its_data() {
     let solo = Solo::start().await;
     let rich = solo.rich.address();
-    let call = json!({ "from": rich, "to": ANCHORS, "data": register_call(3, rich) });
+    let call = json!({ "from": rich, "to": LUCID_ANCHORS, "data": register_call(3, rich) });
     let gas = number(&solo.ask("eth_estimateGas", json!([call])).await);
     let hash = solo.register(3);
     solo.mine();
@@ -511,13 +511,13 @@ async fn proofs_hold_under_the_state_root() {
     let shown = solo
         .ask(
             "eth_getProof",
-            json!([ANCHORS, ["0x0", B256::repeat_byte(1)], "0x1"]),
+            json!([LUCID_ANCHORS, ["0x0", B256::repeat_byte(1)], "0x1"]),
         )
         .await;
     let proof = solo.ledger.state_at(block.header.height).unwrap();
     assert_eq!(proof.root(), block.header.state_root);
     let proof = proof
-        .proof(ANCHORS, &[U256::ZERO, U256::from_be_bytes([1; 32])])
+        .proof(LUCID_ANCHORS, &[U256::ZERO, U256::from_be_bytes([1; 32])])
         .unwrap();
     assert_eq!(shown["accountProof"], json!(proof.account_proof));
     assert_eq!(shown["storageHash"], json!(proof.storage_root));

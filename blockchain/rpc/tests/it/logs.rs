@@ -1,5 +1,5 @@
 use alloy_primitives::{Address, B256, keccak256};
-use lucid_client::contracts::{ANCHORS, LUCID};
+use lucid_chain_types::contracts::{LUCID, LUCID_ANCHORS};
 use lucid_rpc::RpcLimits;
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ async fn logs_are_found_by_address_topics_range_and_block() {
             .len()
     };
     assert_eq!(
-        count(json!({ "fromBlock": "0x0", "toBlock": "latest", "address": ANCHORS })).await,
+        count(json!({ "fromBlock": "0x0", "toBlock": "latest", "address": LUCID_ANCHORS })).await,
         6
     );
     assert_eq!(
@@ -55,7 +55,8 @@ async fn logs_are_found_by_address_topics_range_and_block() {
         0
     );
     assert_eq!(
-        count(json!({ "fromBlock": "0x2", "toBlock": "0x2", "address": [ANCHORS, LUCID] })).await,
+        count(json!({ "fromBlock": "0x2", "toBlock": "0x2", "address": [LUCID_ANCHORS, LUCID] }))
+            .await,
         2
     );
     assert_eq!(
@@ -64,7 +65,7 @@ async fn logs_are_found_by_address_topics_range_and_block() {
         0
     );
     assert_eq!(
-        count(json!({ "address": ANCHORS })).await,
+        count(json!({ "address": LUCID_ANCHORS })).await,
         0,
         "the newest block only, by default"
     );
@@ -80,7 +81,7 @@ async fn logs_are_found_by_address_topics_range_and_block() {
     let by_hash = solo
         .ask(
             "eth_getLogs",
-            json!([{ "blockHash": block["hash"], "address": ANCHORS }]),
+            json!([{ "blockHash": block["hash"], "address": LUCID_ANCHORS }]),
         )
         .await;
     let logs = by_hash.as_array().unwrap();
@@ -135,7 +136,7 @@ async fn a_search_is_bounded() {
         code == -32_005 && text.contains("more than 4 logs"),
         "{text}"
     );
-    let many = json!([{ "address": [Address::ZERO, ANCHORS, LUCID] }]);
+    let many = json!([{ "address": [Address::ZERO, LUCID_ANCHORS, LUCID] }]);
     assert_eq!(solo.refused("eth_getLogs", many).await.0, -32_005);
     let many = json!([{ "topics": [[B256::ZERO, B256::repeat_byte(1), B256::repeat_byte(2)]] }]);
     assert_eq!(solo.refused("eth_getLogs", many).await.0, -32_005);
@@ -180,7 +181,7 @@ async fn measure_logs() {
             let id = B256::from(alloy_primitives::U256::from(sessions));
             let mut call = crate::support::register_call(0, solo.rich.address()).to_vec();
             call[4..36].copy_from_slice(id.as_slice());
-            solo.submit(ANCHORS, 0, call.into());
+            solo.submit(LUCID_ANCHORS, 0, call.into());
         }
         solo.mine();
     }

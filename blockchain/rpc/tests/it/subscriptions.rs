@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use alloy_primitives::{B256, keccak256};
-use lucid_client::contracts::{ANCHORS, LUCID};
+use lucid_chain_types::contracts::{LUCID, LUCID_ANCHORS};
 use lucid_rpc::RpcLimits;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn heads_logs_and_arrivals_are_told() {
     let topic = keccak256("SessionRegistered(bytes32,address,bytes32,bytes32,bytes32,uint64)");
     let logs = subscribe(
         &mut socket,
-        json!(["logs", { "address": ANCHORS, "topics": [topic, B256::repeat_byte(2)] }]),
+        json!(["logs", { "address": LUCID_ANCHORS, "topics": [topic, B256::repeat_byte(2)] }]),
     )
     .await;
     let arrivals = subscribe(&mut socket, json!(["newPendingTransactions"])).await;
@@ -146,7 +146,7 @@ async fn who_does_not_read_is_dropped() {
     let mut deaf = Socket::open(solo.rpc.local_addr).await;
     let mut flood = String::new();
     for id in 0..200 {
-        let call = json!({ "jsonrpc": "2.0", "id": id, "method": "eth_getCode", "params": [ANCHORS, "latest"] });
+        let call = json!({ "jsonrpc": "2.0", "id": id, "method": "eth_getCode", "params": [LUCID_ANCHORS, "latest"] });
         flood = call.to_string();
         deaf.send(&flood).await.unwrap();
     }

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use ed25519_dalek::{Signer, SigningKey};
+use lucid_chain_types::contracts::LUCID_ANCHORS;
 use lucid_chain_types::{
     Block, Certificate, Genesis, GenesisAccount, NodeId, Pace, SLOT_MS, Signature, SignerBitmap,
     Validator, Vote, VoteKind, open_slot_after, vote_sign_bytes, vrf_input,
 };
 use lucid_client::Wallet;
-use lucid_client::contracts::ANCHORS;
 use lucid_execution::{Proposal, complete_genesis};
 use lucid_ledger::{Ledger, LedgerOptions, Pool};
 use lucid_poot::vrf::VrfSecret;
@@ -198,7 +198,7 @@ impl Solo {
 
     /// Registers the session that this byte is repeated in.
     pub(crate) fn register(&self, byte: u8) -> B256 {
-        self.submit(ANCHORS, 0, register_call(byte, self.rich.address()))
+        self.submit(LUCID_ANCHORS, 0, register_call(byte, self.rich.address()))
     }
 
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {

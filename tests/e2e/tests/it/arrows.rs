@@ -101,6 +101,7 @@ const TABLE: &[Row] = &[
         "lucid-node",
         &[
             "lucid-chain-types",
+            "lucid-client",
             "lucid-consensus",
             "lucid-execution",
             "lucid-gossip",

@@ -66,8 +66,12 @@ fn a_node_that_cannot_start_says_why_and_starts_once_that_is_mended() {
     network.wait_for_receipts(&[0], &[sent]);
     // One node a folder.
     let second = start(&network);
-    assert_ne!(second.code, 0);
-    assert!(second.err.contains("Locked"), "{}", second.err);
+    assert_eq!(second.code, 3, "{}", second.err);
+    assert!(
+        second.err.contains("another node runs in"),
+        "{}",
+        second.err
+    );
     network.check_running();
     let height = network.height(0);
     assert!(network.nodes[0].stop().success());
