@@ -16,7 +16,7 @@ use lucid_consensus::{
     ConsensusKey, DecidedBlock, Event, Handle, Limits, Reply, Settings, Start, UndecidedBlock,
     Verdict, start,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
@@ -134,6 +134,8 @@ pub(crate) struct Node {
     /// Begins one height.
     pub(crate) go: mpsc::UnboundedSender<()>,
     gone: Option<mpsc::UnboundedReceiver<()>>,
+    /// Where it waits with a proposal until another has one too.
+    pub(crate) together: Option<Arc<Barrier>>,
     running: Option<(Handle, JoinHandle<()>)>,
 }
 
@@ -180,6 +182,7 @@ pub(crate) fn cluster(home: &Path, voting: u8, count: u8, filler: usize) -> Vec<
                 store: Arc::default(),
                 height: watch::Sender::new(0),
                 eager: watch::Sender::new(true),
+                together: None,
                 running: None,
             }
         })
@@ -201,6 +204,7 @@ impl Node {
                 .unwrap_or_else(|| mpsc::unbounded_channel().1),
             held: None,
             due: false,
+            together: self.together.clone(),
         };
         self.settings.first = app.next();
         let (events, handle) = start(self.settings.clone()).await.unwrap();
@@ -266,6 +270,7 @@ struct App {
     held: Option<Reply<Start>>,
     /// Told to go while nothing was held.
     due: bool,
+    together: Option<Arc<Barrier>>,
 }
 
 impl App {
@@ -382,7 +387,14 @@ impl App {
                 reply,
                 ..
             } => {
-                let _ = reply.send(self.build(height, round));
+                let built = self.build(height, round);
+                let together = self.together.clone();
+                tokio::spawn(async move {
+                    if let Some(together) = together {
+                        together.wait().await;
+                    }
+                    let _ = reply.send(built);
+                });
             }
             Event::Repropose { block, reply, .. } => {
                 let _ = reply.send(self.store().stored.get(&block).map(Block::encode));

@@ -1,8 +1,10 @@
 //! Real engines on loopback.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::ConsensusError;
+use tokio::sync::Barrier;
 
 use crate::chain::{Node, cluster};
 
@@ -201,13 +203,16 @@ async fn a_validator_that_runs_twice_is_caught() {
     settings.consensus_key = twin.consensus_key;
     nodes[4].index = 0;
     nodes[4].filler = 300;
+    // Neither proposes before the other has a proposal of its own.
+    let together = Arc::new(Barrier::new(2));
+    nodes[0].together = Some(Arc::clone(&together));
+    nodes[4].together = Some(together);
     for node in &nodes {
         node.eager.send_replace(false);
     }
     for node in &mut nodes {
         node.start().await;
     }
-    // Both have something to propose at the same moment.
     let mut caught = Vec::new();
     for height in 1..50 {
         nodes[0].go.send(()).unwrap();
