@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -139,14 +140,23 @@ pub(crate) struct Node {
     running: Option<(Handle, JoinHandle<()>)>,
 }
 
+/// A port that nobody else takes before its node listens: below those the system gives to outgoing connections, and
+/// never the same twice in this process.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let port =
+            16_000 + (std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000;
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Settings of nodes that know each other; the first `voting` are validators.
 pub(crate) fn cluster(home: &Path, voting: u8, count: u8, filler: usize) -> Vec<Node> {
-    let ports: Vec<u16> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect::<Vec<_>>()
-        .iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect();
+    let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
     let address = |index: u8| format!("/ip4/127.0.0.1/tcp/{}", ports[usize::from(index)]);
     (0..count)
         .map(|index| {
