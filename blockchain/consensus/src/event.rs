@@ -136,11 +136,14 @@ pub enum Event {
         /// The next height; the same height again if its block could not be committed.
         reply: Reply<Start>,
     },
-    /// Somebody works on a later height or has decided it: a held answer is due. Sent once for each held answer, and at once if it was
-    /// known before.
+    /// Others work on a later height or have decided it, so a held answer may be due. Sent at once if it was known before.
     Early {
         /// The height that the answer begins.
         height: Height,
+        /// Nobody in particular: so many that at least one of them is honest, and the answer is due; once for each held answer. Or
+        /// one validator who has proposed a block: the answer is due if it leads the height's first round, else it is one
+        /// validator's word.
+        proposer: Option<NodeId>,
     },
     /// From which height on the node can hand out blocks.
     MinHeight {

@@ -23,7 +23,7 @@ use malachite_engine::host::{HeightParams, HostMsg, Next, SyncedValueOutcome};
 use malachite_engine::network::{Msg as NetworkMsg, NetworkEvent, NetworkRef};
 use malachite_sync::RawDecidedValue;
 use malachite_types::{
-    CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, Round, SignedMessage,
+    CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, Round,
     ValidatorSet as _, Validity,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -69,11 +69,15 @@ struct State {
     round: u32,
     /// Whether the node owes the answer to [`Event::Finalized`].
     holding: bool,
-    /// Highest height that a validator's vote or proposal was for, as far as it is plausible.
-    seen: ChainHeight,
+    /// Highest height that each validator's votes and proposals were for, as far as it is plausible.
+    seen: HashMap<NodeId, ChainHeight>,
+    /// Highest height that each validator has proposed a block for, likewise.
+    proposed: HashMap<NodeId, ChainHeight>,
     /// Whether the node was told that its held answer is due.
     told: bool,
-    /// What peers say they have decided, if it matters to us.
+    /// Whose proposals it was told of.
+    told_of: HashSet<NodeId>,
+    /// What peers say they have decided.
     tips: HashMap<PeerId, ChainHeight>,
     assembler: Assembler<PeerId>,
     early: Vec<EarlyProposal>,
@@ -221,6 +225,8 @@ impl Shared {
         state.start = Some((start.height, validators.clone()));
         state.round = 0;
         state.holding = false;
+        state.seen.retain(|_, height| *height > start.height);
+        state.proposed.retain(|_, height| *height > start.height);
         state.proposals.clear();
         state
             .assembler
@@ -286,12 +292,19 @@ impl Shared {
     }
 
     /// A validator was seen at work on a height.
-    async fn saw(&self, height: ChainHeight) {
+    async fn saw(&self, validator: NodeId, height: ChainHeight, proposes: bool) {
         {
             let mut state = self.state();
             let current = state.start.as_ref().map_or(0, |(height, _)| height.0);
-            let plausible = ChainHeight(current.saturating_add(PLAUSIBLE_LEAD));
-            state.seen = state.seen.max(height.min(plausible));
+            let plausible = height.min(ChainHeight(current.saturating_add(PLAUSIBLE_LEAD)));
+            let raise = |heights: &mut HashMap<NodeId, ChainHeight>| {
+                let known = heights.entry(validator).or_default();
+                *known = plausible.max(*known);
+            };
+            raise(&mut state.seen);
+            if proposes {
+                raise(&mut state.proposed);
+            }
         }
         self.remind().await;
     }
@@ -302,6 +315,7 @@ impl Shared {
             let mut state = self.state();
             state.holding = true;
             state.told = false;
+            state.told_of.clear();
         }
         // Others may have gone on before.
         self.remind().await;
@@ -309,20 +323,64 @@ impl Shared {
 
     /// Tells a node that holds its answer that others have gone on.
     async fn remind(&self) {
+        let mut due = Vec::new();
         let next = {
             let mut state = self.state();
-            let Some(current) = state.start.as_ref().map(|(height, _)| *height) else {
+            let Some((current, validators)) = state.start.clone() else {
                 return;
             };
-            let ahead = state.seen > current || state.tips.values().any(|tip| *tip > current);
-            if !state.holding || state.told || !ahead {
+            if !state.holding || state.told {
                 return;
             }
-            state.told = true;
-            current.next()
+            // Never the height that others claim: a lie would be believed for long.
+            let next = current.next();
+            let proposers = state.proposed.iter();
+            let proposers: Vec<NodeId> = proposers
+                .filter(|(_, height)| **height > current)
+                .map(|(proposer, _)| *proposer)
+                .collect();
+            due.extend(
+                proposers
+                    .into_iter()
+                    .filter(|proposer| state.told_of.insert(*proposer))
+                    .map(Some),
+            );
+            if self.others_went_on(&state, current, validators.chain()) {
+                state.told = true;
+                due.push(None);
+            }
+            next
         };
-        // Never the height that others claim: a lie would be believed for long.
-        self.tell(Event::Early { height: next }).await;
+        for proposer in due {
+            self.tell(Event::Early {
+                height: next,
+                proposer,
+            })
+            .await;
+        }
+    }
+
+    /// Whether so many have gone on from a height that an honest validator is among them.
+    fn others_went_on(
+        &self,
+        state: &State,
+        current: ChainHeight,
+        validators: &lucid_chain_types::ValidatorSet,
+    ) -> bool {
+        // A node that never leads loses nothing when it is woken for nothing.
+        if self.signer.is_none() || validators.get(self.node).is_none() {
+            return state.seen.values().any(|height| *height > current)
+                || state.tips.values().any(|tip| *tip > current);
+        }
+        let faulty = validators.len() - validators.quorum();
+        let gone = validators.list().iter().filter(|validator| {
+            let seen = state.seen.get(&validator.node);
+            seen.is_some_and(|height| *height > current)
+                || state.tips.iter().any(|(peer, tip)| {
+                    *tip > current && state.proofs.get(peer) == Some(&validator.consensus_key)
+                })
+        });
+        gone.count() > faulty
     }
 
     /// Whether the head of a stream may be believed.
@@ -382,7 +440,9 @@ impl Shared {
                 tracing::debug!(%publisher, reason, "dropped a piece of a proposal");
             }
             Added::Complete { signed, packed } => {
-                let height = signed.proposal.height;
+                let Proposal {
+                    height, proposer, ..
+                } = signed.proposal;
                 let early = {
                     let mut state = self.state();
                     let early = state
@@ -391,9 +451,8 @@ impl Shared {
                         .is_some_and(|(current, _)| height > *current);
                     if early {
                         // One of each validator: none can push out the leader's.
-                        let known = state.early.iter().any(|early| {
-                            early.signed.proposal.proposer == signed.proposal.proposer
-                        });
+                        let mut kept = state.early.iter();
+                        let known = kept.any(|early| early.signed.proposal.proposer == proposer);
                         let held: usize = state.early.iter().map(|early| early.packed.len()).sum();
                         if !known && held.saturating_add(packed.len()) <= EARLY_BYTES {
                             state.early.push(EarlyProposal {
@@ -408,7 +467,7 @@ impl Shared {
                     }
                 };
                 match early {
-                    None => self.saw(height).await,
+                    None => self.saw(proposer, height, true).await,
                     Some((signed, packed, reply)) => {
                         tokio::spawn(Arc::clone(self).judge(signed, packed, reply));
                     }
@@ -686,23 +745,32 @@ impl Shared {
                     self.peers.notify_waiters();
                 }
             }
-            NetworkEvent::Vote(_, vote) if self.is_early_vote(&vote) => {
-                self.saw(vote.message.height.0).await;
+            NetworkEvent::Vote(_, vote) => {
+                let Vote {
+                    height, address, ..
+                } = vote.message;
+                let known = |state: &State| state.seen.get(&address.0).copied();
+                if let Some(key) = self.early_key(address, height.0, known)
+                    && self.verifier.vote(&vote.message, &vote.signature, &key)
+                {
+                    self.saw(address.0, height.0, false).await;
+                }
+            }
+            NetworkEvent::Proposal(_, proposal) => {
+                let (height, address) = (proposal.message.height, proposal.message.address);
+                let known = |state: &State| state.proposed.get(&address.0).copied();
+                if let Some(key) = self.early_key(address, height.0, known)
+                    && self
+                        .verifier
+                        .proposal(&proposal.message, &proposal.signature, &key)
+                {
+                    self.saw(address.0, height.0, true).await;
+                }
             }
             NetworkEvent::Status(peer, status) => {
                 {
                     let mut state = self.state();
-                    // A node that never leads loses nothing when it is woken for nothing; a leader believes only validators.
-                    let trusted = state.start.as_ref().is_some_and(|(_, validators)| {
-                        let validators = validators.chain();
-                        let follows = self.signer.is_none() || validators.get(self.node).is_none();
-                        let key = state.proofs.get(&peer);
-                        follows
-                            || key.is_some_and(|key| {
-                                validators.list().iter().any(|it| it.consensus_key == *key)
-                            })
-                    });
-                    if trusted && state.tips.len() < MAX_PEERS {
+                    if state.tips.len() < MAX_PEERS || state.tips.contains_key(&peer) {
                         state.tips.insert(peer, status.tip_height.0);
                     }
                 }
@@ -712,21 +780,18 @@ impl Shared {
         }
     }
 
-    /// Whether a vote shows that a validator works on a later height, which we do not know yet.
-    fn is_early_vote(&self, vote: &SignedMessage<Lucid, Vote>) -> bool {
-        let height = vote.message.height.0;
-        let key = {
-            let state = self.state();
-            match &state.start {
-                Some((current, validators)) if height > *current && height > state.seen => {
-                    validators
-                        .get_by_address(&vote.message.address)
-                        .map(|validator| validator.key)
-                }
-                _ => None,
-            }
-        };
-        key.is_some_and(|key: PublicKey| self.verifier.vote(&vote.message, &vote.signature, &key))
+    /// The key to check a message with, if it would show that a validator works on a later height than is known of it.
+    fn early_key(
+        &self,
+        validator: Address,
+        height: ChainHeight,
+        known: impl Fn(&State) -> Option<ChainHeight>,
+    ) -> Option<PublicKey> {
+        let state = self.state();
+        let (current, validators) = state.start.as_ref()?;
+        let known = known(&state).unwrap_or_default();
+        (height > *current && height > known)
+            .then(|| validators.get_by_address(&validator).map(|it| it.key))?
     }
 }
 

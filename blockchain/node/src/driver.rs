@@ -212,7 +212,15 @@ impl Driver {
                 self.collect(evidence);
                 self.held = Some(reply);
             }
-            Event::Early { height } => self.early = self.early.max(height),
+            Event::Early { height, proposer } => {
+                let head = self.ledger.head();
+                let leads = |proposer| {
+                    head.height.next() == height && head.order.first() == Some(&proposer)
+                };
+                if proposer.is_none_or(leads) {
+                    self.early = self.early.max(height);
+                }
+            }
             Event::MinHeight { reply } => answered(reply.send(self.ledger.earliest())),
             Event::GetDecided { from, to, reply } => answered(reply.send(self.decided(from, to)?)),
         }

@@ -493,7 +493,11 @@ impl App {
                 drop(store);
                 self.hold(reply);
             }
-            Event::Early { height } => {
+            Event::Early { height, proposer } => {
+                let leader = self.next().order[0];
+                if proposer.is_some_and(|proposer| proposer != leader) {
+                    return;
+                }
                 self.store().early.push(height);
                 if let Some(held) = self.held.take() {
                     let _ = held.send(self.next());

@@ -151,6 +151,36 @@ async fn validators_that_hold_go_on_when_one_of_them_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_validator_alone_does_not_make_the_others_begin() {
+    log();
+    let home = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(home.path(), 4, 4, 200);
+    for node in &nodes {
+        node.eager.send_replace(false);
+    }
+    for node in &mut nodes {
+        node.start().await;
+    }
+    // It votes for nothing when the leader's time is over, and then leads a round itself.
+    nodes[1].go.send(()).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for node in &nodes {
+        assert_eq!(*node.height.borrow(), 0);
+    }
+    for honest in [0, 2, 3] {
+        assert_eq!(nodes[honest].store.lock().unwrap().early, []);
+    }
+    nodes[2].go.send(()).unwrap();
+    for node in &nodes {
+        node.reach(1).await;
+    }
+    for node in &mut nodes {
+        node.stop().await;
+    }
+    same_blocks(&nodes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_start_says_why() {
     let home = tempfile::tempdir().unwrap();
     let mut nodes = cluster(home.path(), 1, 2, 0);
