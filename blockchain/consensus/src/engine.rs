@@ -68,6 +68,7 @@ struct Running {
     actors: Vec<ActorCell>,
     node: NodeRef,
     listening: String,
+    signer: Option<GuardedSigner>,
 }
 
 /// What the network looks like from here.
@@ -247,6 +248,7 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
         actors,
         node,
         listening,
+        signer,
     };
     Ok((
         receiver,
@@ -265,6 +267,11 @@ impl Handle {
     /// Where it listens: the port the system chose if it was asked for any.
     pub fn listening(&self) -> &str {
         &self.inner.listening
+    }
+
+    /// Signatures that this node's signer refused since the start, because they would contradict an earlier one.
+    pub fn refused_signatures(&self) -> u64 {
+        self.inner.signer.as_ref().map_or(0, GuardedSigner::refused)
     }
 
     /// Stops the engine: no more votes, then no more network. The events end.

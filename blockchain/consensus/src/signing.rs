@@ -1,5 +1,6 @@
 //! Signatures: the chain's own sign-bytes under Ed25519, and the signer that asks its guard first.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::B256;
@@ -153,6 +154,8 @@ pub struct GuardedSigner {
     node: NodeId,
     key: Key,
     guard: Arc<Mutex<Guard>>,
+    /// Signatures that were refused.
+    refused: Arc<AtomicU64>,
 }
 
 /// A signature that verifies under no key: `s` is not reduced (RFC 8032 section 5.1.7).
@@ -165,6 +168,7 @@ impl GuardedSigner {
             node,
             key,
             guard: Arc::new(Mutex::new(guard)),
+            refused: Arc::default(),
         }
     }
 
@@ -176,6 +180,11 @@ impl GuardedSigner {
     /// The node it signs for.
     pub const fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// How often it abstained because a signature would have contradicted an earlier one.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// What the guard has on record.
@@ -261,6 +270,7 @@ impl GuardedSigner {
                 Ok(Some(signed))
             }
             Err(reason) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%reason, "abstaining from a signature");
                 Ok(None)
             }

@@ -1,6 +1,7 @@
 //! What a node holds of its gossip.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
@@ -166,6 +167,26 @@ pub struct Handle {
     addresses: Arc<[Multiaddr]>,
     commands: mpsc::Sender<Command>,
     peers: watch::Receiver<Arc<[PeerInfo]>>,
+    tally: Arc<Tally>,
+}
+
+/// What the task counts, for metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    dropped: AtomicU64,
+    banned: AtomicU64,
+}
+
+impl Tally {
+    /// A message was dropped, or a request answered with "busy".
+    pub(crate) fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many peers are banned now.
+    pub(crate) fn banned(&self, count: usize) {
+        self.banned.store(count as u64, Ordering::Relaxed);
+    }
 }
 
 /// Starts gossip on the current tokio runtime. Returns once it listens.
@@ -175,12 +196,21 @@ pub async fn start(
     let (commands, command_receiver) = mpsc::channel(MAX_COMMANDS);
     let (events, event_receiver) = mpsc::channel(MAX_EVENTS);
     let (peers_sender, peers) = watch::channel(Arc::from([]));
-    let task = Task::start(settings, command_receiver, events, peers_sender).await?;
+    let tally = Arc::new(Tally::default());
+    let task = Task::start(
+        settings,
+        command_receiver,
+        events,
+        peers_sender,
+        Arc::clone(&tally),
+    )
+    .await?;
     let handle = Handle {
         own: task.own(),
         addresses: task.listening().into(),
         commands,
         peers,
+        tally,
     };
     tokio::spawn(task.run());
     Ok((handle, event_receiver))
@@ -264,6 +294,18 @@ impl Handle {
     /// Ends a peer's ban and forgets its faults.
     pub fn pardon(&self, peer: PeerId) -> Result<(), GossipError> {
         self.send(Command::Pardon(peer))
+    }
+
+    /// Messages and requests that were dropped by a limit since the start.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.tally.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Peers that are banned now. As of at most a second ago.
+    #[must_use]
+    pub fn banned(&self) -> u64 {
+        self.tally.banned.load(Ordering::Relaxed)
     }
 
     /// The connected peers, the best first. As of at most a second ago.

@@ -28,7 +28,7 @@ use crate::book::{Book, is_public, plain_tcp};
 use crate::codec;
 use crate::error::{GossipError, RequestError};
 use crate::handle::{
-    Command, GossipEvent, PeerInfo, SnapshotReply, Status, Verdict, VerdictReply, Wanted,
+    Command, GossipEvent, PeerInfo, SnapshotReply, Status, Tally, Verdict, VerdictReply, Wanted,
 };
 use crate::rate::{Budget, Pass, TokenBucket};
 use crate::score::{Fault, Scores};
@@ -97,6 +97,7 @@ pub(crate) struct Task {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<GossipEvent>,
     peers_view: watch::Sender<Arc<[PeerInfo]>>,
+    tally: Arc<Tally>,
     peers: HashMap<PeerId, Peer>,
     inbound_from: HashMap<ConnectionId, IpAddr>,
     scores: Scores<PeerId>,
@@ -115,6 +116,7 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<GossipEvent>,
         peers_view: watch::Sender<Arc<[PeerInfo]>>,
+        tally: Arc<Tally>,
     ) -> Result<Self, GossipError> {
         let limits = settings.limits;
         limits.check()?;
@@ -159,6 +161,7 @@ impl Task {
             commands,
             events,
             peers_view,
+            tally,
             peers: HashMap::new(),
             inbound_from: HashMap::new(),
             book,
@@ -562,6 +565,7 @@ impl Task {
             || self.judging.len() >= MAX_WAITING
             || !self.total_bytes.take(bytes as u64, now)
         {
+            self.tally.dropped();
             return Err(Verdict::Ignore);
         }
         let (reply, verdict) = oneshot::channel();
@@ -570,7 +574,10 @@ impl Task {
             list,
             verdict: VerdictReply(reply),
         };
-        self.events.try_send(event).map_err(|_| Verdict::Ignore)?;
+        if self.events.try_send(event).is_err() {
+            self.tally.dropped();
+            return Err(Verdict::Ignore);
+        }
         peer.waiting += 1;
         let id = id.clone();
         self.judging.push(Box::pin(async move {
@@ -587,8 +594,12 @@ impl Task {
     fn check(&mut self, from: PeerId, pass: Pass, now: u64) -> Result<(), Verdict> {
         match pass {
             Pass::Yes => Ok(()),
-            Pass::Over => Err(Verdict::Ignore),
+            Pass::Over => {
+                self.tally.dropped();
+                Err(Verdict::Ignore)
+            }
             Pass::Flood => {
+                self.tally.dropped();
                 self.fault(from, Fault::Flood, now);
                 Err(Verdict::Ignore)
             }
@@ -702,6 +713,9 @@ impl Task {
     }
 
     fn answer(&mut self, channel: ResponseChannel<Response>, response: Response) {
+        if matches!(response, Response::Busy) {
+            self.tally.dropped();
+        }
         // Where it is refused, the peer has stopped waiting.
         let _gone = self
             .swarm
@@ -848,6 +862,8 @@ impl Task {
         for peer in forgotten {
             self.swarm.behaviour_mut().bans.unblock_peer(peer);
         }
+        let banned = self.swarm.behaviour().bans.blocked_peers().len();
+        self.tally.banned(banned);
 
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for peer in peers {

@@ -1,5 +1,6 @@
 //! Transactions that wait, checked against the state at the head.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,8 @@ pub struct PoolStatus {
     pub queued: usize,
     /// Bytes of both.
     pub bytes: usize,
+    /// Transactions refused since the start.
+    pub refused: u64,
 }
 
 /// A transaction that was taken.
@@ -47,6 +50,7 @@ struct Inner {
     mempool: Mutex<Mempool>,
     arrivals: broadcast::Sender<Arrival>,
     changes: watch::Sender<u64>,
+    refused: AtomicU64,
 }
 
 impl Pool {
@@ -57,6 +61,7 @@ impl Pool {
             mempool: Mutex::new(Mempool::new(limits)),
             arrivals: broadcast::channel(ARRIVALS).0,
             changes: watch::channel(0).0,
+            refused: AtomicU64::new(0),
         }));
         let NextBlock {
             base_fee,
@@ -75,6 +80,12 @@ impl Pool {
 
     /// Takes a transaction, or says why not.
     pub fn submit(&self, bytes: &[u8], local: bool) -> Result<B256, SubmitError> {
+        self.take(bytes, local).inspect_err(|_| {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn take(&self, bytes: &[u8], local: bool) -> Result<B256, SubmitError> {
         let ledger = &self.0.ledger;
         let transaction = Transaction::decode(bytes, ledger.genesis().chain_id)?;
         let NextBlock {
@@ -226,6 +237,7 @@ impl Pool {
             pending: counts.pending,
             queued: counts.queued,
             bytes: counts.bytes,
+            refused: self.0.refused.load(Ordering::Relaxed),
         }
     }
 

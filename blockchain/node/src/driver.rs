@@ -68,6 +68,8 @@ pub(crate) struct Driver {
     early: Height,
     /// Validators caught and not yet reported in a block.
     evidence: Vec<Evidence>,
+    /// Whose round is at work.
+    led: Option<(Height, NodeId)>,
 }
 
 impl Driver {
@@ -88,6 +90,7 @@ impl Driver {
             held: None,
             early: Height::GENESIS,
             evidence: Vec::new(),
+            led: None,
         }
     }
 
@@ -129,6 +132,12 @@ impl Driver {
             } => {
                 debug!(%height, round, %proposer, "round started");
                 metrics::round(height, round);
+                let led = self.led.replace((height, proposer));
+                if let (Some(led), Some(leader)) = (led, &self.leader)
+                    && led == (height, leader.node)
+                {
+                    metrics::missed();
+                }
                 self.progress.send_replace(Progress { height, round });
                 let stored = self.ledger.undecided(height)?;
                 let stored = stored.into_iter().filter(|stored| stored.round == round);
@@ -478,6 +487,7 @@ impl Driver {
             _ => {}
         }
         let now = self.clock.now_ms();
+        metrics::proposal_time(now, header.time_ms);
         if header.time_ms > now.saturating_add(MAX_DRIFT_MS) {
             return Err(format!(
                 "its time is {} ms ahead of this node's clock",

@@ -24,6 +24,21 @@ pub(crate) fn checked(took: Duration) {
     table::BLOCK_CHECK.observe(took.as_secs_f64());
 }
 
+/// A proposal came in, made at `time_ms` by its leader's clock.
+pub(crate) fn proposal_time(now_ms: u64, time_ms: u64) {
+    let ahead = Duration::from_millis(now_ms.abs_diff(time_ms)).as_secs_f64();
+    table::CLOCK_SKEW.set(if now_ms < time_ms { -ahead } else { ahead });
+}
+
+/// A round that this node led passed without a decision.
+pub(crate) fn missed() {
+    table::CONSENSUS_MISSED.add(1);
+}
+
+pub(crate) fn disk_used(bytes: u64) {
+    table::DISK_USED.set_count(bytes);
+}
+
 pub(crate) fn refused_block() {
     table::BLOCKS_REFUSED.add(1);
 }
@@ -60,6 +75,9 @@ pub(crate) struct Surroundings {
     pub(crate) pool: PoolStatus,
     pub(crate) pool_capacity: usize,
     pub(crate) peers: usize,
+    pub(crate) banned: u64,
+    pub(crate) dropped: u64,
+    pub(crate) refused_signatures: u64,
     pub(crate) disk_free: u64,
     pub(crate) validators: usize,
     pub(crate) oldest_state: u64,
@@ -73,7 +91,11 @@ impl Surroundings {
         table::MEMPOOL_QUEUED.set_count(self.pool.queued as u64);
         table::MEMPOOL_BYTES.set_count(self.pool.bytes as u64);
         table::MEMPOOL_CAPACITY.set_count(self.pool_capacity as u64);
+        table::MEMPOOL_REFUSED.raise(self.pool.refused);
         table::NET_PEERS.set_count(self.peers as u64);
+        table::NET_BANNED.set_count(self.banned);
+        table::NET_DROPPED.raise(self.dropped);
+        table::CONSENSUS_REFUSED_SIGNATURES.raise(self.refused_signatures);
         table::DISK_FREE.set_count(self.disk_free);
         table::CHAIN_VALIDATORS.set_count(self.validators as u64);
         table::STATE_OLDEST.set_count(self.oldest_state);
@@ -82,6 +104,9 @@ impl Surroundings {
     }
 }
 
-pub(crate) fn started(now_ms: u64) {
+/// The process runs since `now_ms`, and its last block is from `block_ms`.
+pub(crate) fn started(now_ms: u64, block_ms: u64) {
     table::PROCESS_START.set(Duration::from_millis(now_ms).as_secs_f64());
+    table::CHAIN_BLOCK_TIME.set(Duration::from_millis(block_ms).as_secs_f64());
+    table::BUILD.set_labelled(1.0, &[("version", env!("CARGO_PKG_VERSION").into())]);
 }

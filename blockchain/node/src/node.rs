@@ -31,6 +31,8 @@ use crate::{NodeError, metrics};
 const LOOK_AROUND: Duration = Duration::from_secs(2);
 /// How often waiting transactions are written down, so that few are lost in a crash.
 const JOURNAL_EVERY: Duration = Duration::from_secs(30);
+/// How often the files of its folder are added up.
+const WEIGH_EVERY: Duration = Duration::from_secs(60);
 /// A node this far behind its peers says that it is catching up.
 const BEHIND: u64 = 5;
 
@@ -95,7 +97,7 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
     );
 
     let monitor = lucid_rpc::metrics::install().ok();
-    metrics::started(clock.now_ms());
+    metrics::started(clock.now_ms(), last_time(&ledger));
     let (gossip, gossip_events) =
         lucid_gossip::start(gossip_settings(&home, &config, &ledger)?).await?;
     let head = ledger.head();
@@ -341,18 +343,25 @@ fn health(
     let (ledger, peers, sync) = (ledger.clone(), peers.subscribe(), sync.subscribe());
     move || {
         let head = ledger.head();
-        let last = head
-            .header
-            .as_ref()
-            .map_or(ledger.genesis().time_ms, |header| header.time_ms);
         HealthFacts {
             height: head.height,
-            since_last_block: clock.now_ms().checked_sub(last).map(Duration::from_millis),
+            since_last_block: clock
+                .now_ms()
+                .checked_sub(last_time(&ledger))
+                .map(Duration::from_millis),
             peers: peers.borrow().len(),
             peers_needed: head.validators.quorum() - 1,
             syncing: sync.borrow().syncing,
         }
     }
+}
+
+/// Time of the last block, or of the genesis, Unix ms.
+fn last_time(ledger: &Ledger) -> u64 {
+    let head = ledger.head();
+    head.header
+        .as_ref()
+        .map_or(ledger.genesis().time_ms, |header| header.time_ms)
 }
 
 /// Takes transactions that peers send on.
@@ -438,12 +447,17 @@ struct Around {
 async fn look_around(mut around: Around) -> Result<(), NodeError> {
     let mut look = tokio::time::interval(LOOK_AROUND);
     let mut journal = tokio::time::interval(JOURNAL_EVERY);
+    let mut weigh = tokio::time::interval(WEIGH_EVERY);
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
         .map_err(|source| NodeError::file(around.home.path(), source))?;
     loop {
         tokio::select! {
             _ = look.tick() => around.look().await?,
             _ = journal.tick() => keep_pool(&around.home, &around.pool),
+            _ = weigh.tick() => {
+                let folder = around.home.path().to_owned();
+                metrics::disk_used(blocking(move || Ok(bytes_in(&folder))).await?);
+            }
             _ = hangup.recv() => around.reload().await,
         }
     }
@@ -491,6 +505,9 @@ impl Around {
             pool: self.pool.status(),
             pool_capacity: self.config.mempool.max_count,
             peers: list.len(),
+            banned: self.gossip.banned(),
+            dropped: self.gossip.dropped(),
+            refused_signatures: self.engine.refused_signatures(),
             disk_free: free,
             validators: head.validators.len(),
             oldest_state: self.ledger.state().oldest().unwrap_or_default(),
@@ -601,6 +618,21 @@ fn check_disk(data: &Path, least: u64) -> Result<u64, NodeError> {
         });
     }
     Ok(free)
+}
+
+/// Bytes of the files in a folder and those below it. What goes while it looks is not counted.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let data = entry.metadata().ok()?;
+            Some(if data.is_dir() {
+                bytes_in(&entry.path())
+            } else {
+                data.len()
+            })
+        })
+        .sum()
 }
 
 fn restore_pool(home: &Home, pool: &Pool) {

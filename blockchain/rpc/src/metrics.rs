@@ -86,7 +86,7 @@ metrics! {
     // network
     NET_PEERS = Gauge "lucid_net_peers" Count "Connected peers.";
     NET_BANNED = Gauge "lucid_net_banned_peers" Count "Peers that are shut out for now.";
-    NET_DROPPED = Counter "lucid_net_dropped_messages_total" Count "Inbound messages dropped by a limit.";
+    NET_DROPPED = Counter "lucid_net_dropped_messages_total" Count "Inbound messages of peers that a limit dropped, and requests answered with busy.";
     // sync
     SYNC_ACTIVE = Gauge "lucid_sync_active" Count "1 while the node catches up.";
     SYNC_LAG = Gauge "lucid_sync_lag_blocks" Count "Blocks this node is behind the highest height told of.";
@@ -95,7 +95,7 @@ metrics! {
     DISK_USED = Gauge "lucid_disk_used_bytes" Bytes "Bytes of the node's folder.";
     DISK_FREE = Gauge "lucid_disk_free_bytes" Bytes "Bytes free on the disk of the node's folder.";
     // machine
-    CLOCK_SKEW = Gauge "lucid_clock_skew_seconds" Seconds "How far this clock is ahead of its peers', s; negative when it is behind.";
+    CLOCK_SKEW = Gauge "lucid_clock_skew_seconds" Seconds "How far this clock was ahead of the last proposal's time when it came in, s: a little is the way here, negative means that its leader's clock is ahead.";
     PROCESS_START = Gauge "lucid_process_start_seconds" Seconds "When the node started, Unix seconds.";
     BUILD = Gauge "lucid_build_info" Count "1; the label says which version runs.";
     // JSON-RPC
@@ -126,6 +126,11 @@ impl Metric {
     /// Adds to a counter.
     pub fn add(&self, by: u64) {
         metrics::counter!(self.name).increment(by);
+    }
+
+    /// Raises a counter to what something else has counted.
+    pub fn raise(&self, total: u64) {
+        metrics::counter!(self.name).absolute(total);
     }
 
     /// Adds to a counter with labels.
