@@ -26,7 +26,7 @@ pub const NO_KEY: u8 = 14;
 pub const WRONG_KEY: u8 = 15;
 /// All that is there is sound, but the session was cut: it has no proper end.
 pub const CUT: u8 = 16;
-/// The store has damage.
+/// The store, or the database of a node, has damage.
 pub const DAMAGED: u8 = 17;
 /// A program that Lucid calls (ffmpeg, xrdp, …) is missing or failed.
 pub const PROGRAM: u8 = 20;

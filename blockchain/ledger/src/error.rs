@@ -3,17 +3,18 @@ use std::path::PathBuf;
 
 use alloy_primitives::B256;
 use lucid_chain_types::{DecodeError, Height};
+use lucid_state::StateError;
 
 /// Why the ledger cannot answer or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The database failed. What was committed is safe; the node has to stop, since a failed write must not be tried again.
-    #[error("the database in {path}: {source}")]
+    #[error("the database in {path}: {fault}; {}", advice(fault))]
     Database {
         /// Its folder.
         path: PathBuf,
         /// What it said.
-        source: fjall::Error,
+        fault: fjall::Error,
     },
     /// Another process has the database open.
     #[error("another node runs in {path}: stop it first, or give this one a folder of its own")]
@@ -53,7 +54,7 @@ pub enum LedgerError {
     },
     /// Something stored does not read back.
     #[error(
-        "{what} in the database is damaged: {reason}; restore a backup, or wipe the data folder and sync again"
+        "{what} in the database is damaged: {reason}; move the data folder away, then restore a backup, or start again to fetch the chain from peers"
     )]
     Damaged {
         /// What.
@@ -63,7 +64,7 @@ pub enum LedgerError {
     },
     /// The state.
     #[error(transparent)]
-    State(#[from] lucid_state::StateError),
+    State(#[from] StateError),
     /// The execution of genesis, or of a read.
     #[error(transparent)]
     Execution(#[from] lucid_execution::ExecutionError),
@@ -104,6 +105,28 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether files of the database are damaged, so that it has to be made anew from a backup or from the node's peers.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Database { fault, .. } | Self::State(StateError::Database(fault)) => {
+                is_damage(fault)
+            }
+            Self::Damaged { .. } | Self::State(StateError::Damaged(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the disk failed or is full.
+    pub fn is_disk(&self) -> bool {
+        match self {
+            Self::Database { fault, .. } | Self::State(StateError::Database(fault)) => {
+                !is_damage(fault)
+            }
+            Self::File { .. } => true,
+            _ => false,
+        }
+    }
+
     #[expect(
         clippy::needless_pass_by_value,
         reason = "callers hand over errors they are done with"
@@ -117,6 +140,25 @@ impl LedgerError {
 
     pub(crate) fn decode(what: impl Into<String>, error: &DecodeError) -> Self {
         Self::damaged(what, error)
+    }
+}
+
+/// Whether the database read something it did not write, and not nothing at all.
+fn is_damage(fault: &fjall::Error) -> bool {
+    !matches!(
+        fault,
+        fjall::Error::Io(_)
+            | fjall::Error::Storage(fjall::LsmError::Io(_))
+            | fjall::Error::Poisoned
+            | fjall::Error::Locked
+    )
+}
+
+fn advice(fault: &fjall::Error) -> &'static str {
+    if is_damage(fault) {
+        "its files are damaged: move the folder away, then restore a backup, or start again to fetch the chain from peers"
+    } else {
+        "see that the disk has room and works, then start again"
     }
 }
 

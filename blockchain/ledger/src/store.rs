@@ -74,9 +74,9 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(path: &Path, cache: u64, genesis: B256) -> Result<Self, LedgerError> {
-        let fault = |source| LedgerError::Database {
+        let fault = |fault| LedgerError::Database {
             path: path.to_owned(),
-            source,
+            fault,
         };
         let db =
             Database::builder(path)
@@ -139,10 +139,10 @@ impl Store {
         })
     }
 
-    pub(crate) fn fault(&self, source: fjall::Error) -> LedgerError {
+    pub(crate) fn fault(&self, fault: fjall::Error) -> LedgerError {
         LedgerError::Database {
             path: self.path.clone(),
-            source,
+            fault,
         }
     }
 

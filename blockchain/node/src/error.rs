@@ -122,7 +122,12 @@ impl NodeError {
                 | Self::Consensus(ConsensusError::Listen { .. })
                 | Self::Gossip(GossipError::Listen { .. })
                 | Self::Rpc(RpcError::Listen { .. })
-        )
+        ) || matches!(self, Self::Ledger(error) if error.is_disk())
+    }
+
+    /// Whether files of the node's database are damaged.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Ledger(error) if error.is_damage())
     }
 
     pub(crate) fn file(path: &Path, source: io::Error) -> Self {

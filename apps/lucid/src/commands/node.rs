@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use crate::App;
 use crate::cli::NodeArgs;
 use crate::commands::gateway::stop_signal;
-use crate::exit::{NOT_FOUND, USAGE, exit};
+use crate::exit::{DAMAGED, NOT_FOUND, USAGE, exit};
 
 /// A node's clock is shifted by this many ms: for tests of clock skew.
 const SKEW: &str = "LUCID_CLOCK_SKEW_MS";
@@ -95,6 +95,7 @@ pub fn run(app: &App, args: &NodeArgs) -> Result<()> {
     // A lookup or a write that hangs must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     outcome.map_err(|error| match error {
+        error if error.is_damage() => exit(DAMAGED, error.to_string()),
         error if error.is_machine() => exit(NOT_FOUND, error.to_string()),
         NodeError::Key { .. }
         | NodeError::Genesis { .. }

@@ -6,6 +6,8 @@
 mod blocks;
 mod crashes;
 mod devnet;
+mod faults;
+mod lines;
 mod network;
 mod partition;
 mod proofs;

@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
-use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -211,6 +211,22 @@ impl Network {
                 it.nodes[index].status().ok()
             });
         }
+    }
+
+    /// Waits until a node answers, or gives the exit code it ended with and the last of its log.
+    pub(super) fn outcome(&mut self, node: usize) -> Option<(i32, String)> {
+        let node = &mut self.nodes[node];
+        let ended = wait_for("a node to answer or to end", || {
+            if node.status().is_ok() {
+                return Some(None);
+            }
+            let mut child = node.child.borrow_mut();
+            child.as_mut().unwrap().try_wait().unwrap().map(Some)
+        })?;
+        *node.child.get_mut() = None;
+        let log = fs::read_to_string(&node.log).unwrap();
+        let last: Vec<&str> = log.lines().rev().take(3).collect();
+        Some((ended.code().unwrap_or(-1), last.join("\n")))
     }
 
     pub(super) fn height(&self, node: usize) -> u64 {
@@ -478,6 +494,9 @@ impl Account {
 pub(super) struct Node {
     pub(super) home: PathBuf,
     pub(super) url: String,
+    /// How far its clock is off, ms.
+    pub(super) skew_ms: i64,
+    monitor: String,
     log: PathBuf,
     namespace: Option<String>,
     client: Client,
@@ -498,6 +517,8 @@ impl Node {
             client: Client::new(&url).unwrap(),
             home,
             url,
+            skew_ms: 0,
+            monitor: listen_of(&config, "monitor"),
             namespace,
             runtime,
             child: RefCell::new(None),
@@ -517,6 +538,9 @@ impl Node {
             .args(["--quiet", "node", "--with-parent", "--node-home"])
             .arg(&self.home);
         clean(&mut command, self.home.parent().unwrap());
+        if self.skew_ms != 0 {
+            command.env("LUCID_CLOCK_SKEW_MS", self.skew_ms.to_string());
+        }
         command
     }
 
@@ -570,6 +594,21 @@ impl Node {
     pub(super) fn abandon(&mut self) -> ExitStatus {
         drop(self.child.get_mut().as_mut().unwrap().stdin.take());
         self.wait_for_end()
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) fn ended(&mut self) -> ExitStatus {
+        self.wait_for_end()
+    }
+
+    /// What `/metrics` says.
+    pub(super) fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(&self.monitor).unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn wait_for_end(&mut self) -> ExitStatus {
