@@ -2,9 +2,10 @@
 
 use alloy_primitives::B256;
 use borsh::{BorshDeserialize, BorshSerialize};
-use lucid_chain_types::{BlockId, Certificate, Genesis, Header, Height, ValidatorSet};
+use lucid_chain_types::{BlockId, Certificate, DecodeError, Genesis, Header, Height, ValidatorSet};
 
 use crate::LightError;
+use crate::difference::Difference;
 use crate::file::{Kind, at_most};
 
 /// Most bytes of a finality proof.
@@ -20,7 +21,7 @@ const KIND: Kind = Kind {
 };
 
 /// A header after which other validators sign.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetChange {
     /// It names two different sets.
     pub header: Header,
@@ -30,9 +31,13 @@ pub struct SetChange {
     pub next_validators: ValidatorSet,
 }
 
-/// That a header is final, for somebody who has the genesis file. About 0.7 KiB with four validators and a KiB for each change of
+/// That a header is final, for somebody who has the genesis file. About 0.7 KiB with four validators, and as much for each change of
 /// the set.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+///
+/// In a file: the magic `LUCIDFIN` and a version byte, then in borsh the genesis hash, the list of changes, the header, the
+/// certificate. A change is its header, its certificate, the places (`u16`, ascending) that leave the set before it, and the
+/// validators (ascending by node id) that join; before the first change the set counts as empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinalityProof {
     /// Of which chain.
     pub genesis_hash: B256,
@@ -44,20 +49,62 @@ pub struct FinalityProof {
     pub certificate: Certificate,
 }
 
+/// A [`SetChange`] in a file.
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Change {
+    header: Header,
+    certificate: Certificate,
+    difference: Difference,
+}
+
 impl FinalityProof {
     /// The version this code reads and writes.
     pub const VERSION: u8 = 1;
 
     /// The proof file.
     pub fn encode(&self) -> Vec<u8> {
-        KIND.encode(self)
+        let mut before = None;
+        let changes = self.changes.iter().map(|change| {
+            let after = Some(&change.next_validators);
+            let difference = Difference::between(
+                std::mem::replace(&mut before, after),
+                &change.next_validators,
+            );
+            Change {
+                header: change.header.clone(),
+                certificate: change.certificate.clone(),
+                difference,
+            }
+        });
+        let changes: Vec<Change> = changes.collect();
+        KIND.encode(&(self.genesis_hash, changes, &self.header, &self.certificate))
     }
 
     /// Reads a proof file; proves nothing yet.
     pub fn decode(bytes: &[u8]) -> Result<Self, LightError> {
-        let proof: Self = KIND.decode(bytes)?;
-        at_most("changes of validators", proof.changes.len(), MAX_CHANGES)?;
-        Ok(proof)
+        let (genesis_hash, told, header, certificate): (B256, Vec<Change>, Header, Certificate) =
+            KIND.decode(bytes)?;
+        at_most("changes of validators", told.len(), MAX_CHANGES)?;
+        let mut changes: Vec<SetChange> = Vec::with_capacity(told.len());
+        for change in told {
+            let before = changes.last().map(|change| &change.next_validators);
+            let applied = change.difference.apply(before);
+            let next_validators = applied.map_err(|reason| DecodeError::Malformed {
+                what: KIND.what,
+                reason,
+            })?;
+            changes.push(SetChange {
+                header: change.header,
+                certificate: change.certificate,
+                next_validators,
+            });
+        }
+        Ok(Self {
+            genesis_hash,
+            changes,
+            header,
+            certificate,
+        })
     }
 }
 

@@ -20,6 +20,7 @@
 //! Only headers that change the set are needed in between: a header names the set that signs its height and the set that signs
 //! the next, and both stay the same until a header says otherwise.
 
+mod difference;
 mod error;
 mod file;
 mod finality;

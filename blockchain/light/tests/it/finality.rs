@@ -1,7 +1,7 @@
 //! From genesis to a final header.
 
 use alloy_primitives::B256;
-use lucid_chain_types::{BlockId, CertificateError, Genesis, Header, Height};
+use lucid_chain_types::{BlockId, CertificateError, Genesis, Header, Height, Validator};
 use lucid_light::{FinalityProof, LightError, MAX_CHANGES, SetChange, TrustedGenesis, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -88,6 +88,33 @@ fn every_flipped_bit_of_a_proof_file_is_refused() {
         assert!(FinalityProof::decode(&bytes[..cut]).is_err());
     }
     assert!(FinalityProof::decode(&[&bytes[..], &[0]].concat()).is_err());
+}
+
+#[test]
+fn a_change_is_told_in_one_way_only() {
+    let same = proof();
+    let bytes = same.encode();
+    assert_eq!(FinalityProof::decode(&bytes).unwrap(), same);
+    // The second change replaces a validator or more: told as if all of them went and came, it is the same change.
+    let [.., before, change] = &same.changes[..] else {
+        panic!("two changes");
+    };
+    let longer = |leave: Vec<u16>, join: &[Validator]| {
+        let told = borsh::to_vec(&(leave, join)).unwrap();
+        let short = borsh::to_vec(&(&change.header, &change.certificate)).unwrap();
+        let at = bytes
+            .windows(short.len())
+            .position(|it| it == short)
+            .unwrap()
+            + short.len();
+        let rest = borsh::to_vec(&(&same.header, &same.certificate)).unwrap();
+        [&bytes[..at], &told, &rest].concat()
+    };
+    let all = (0..).take(before.next_validators.len()).collect();
+    let refused = FinalityProof::decode(&longer(all, change.next_validators.list())).unwrap_err();
+    assert!(refused.to_string().contains("shortest"), "{refused}");
+    let refused = FinalityProof::decode(&longer(vec![100], &[])).unwrap_err();
+    assert!(refused.to_string().contains("shortest"), "{refused}");
 }
 
 #[test]
@@ -331,6 +358,17 @@ fn a_typical_proof_file_is_small() {
         708
     );
     assert!(proof().encode().len() < 3 << 10);
+    // Thirteen validators, one of them another ten times: what the target is for.
+    let of_thirteen = |first: usize| (first..first + 13).collect::<Vec<_>>();
+    let mut changes = vec![change(1, &FIRST, &of_thirteen(0))];
+    changes.extend((0..10).map(|index| {
+        let (now, next) = (of_thirteen(index), of_thirteen(index + 1));
+        change(index as u64 + 2, &now, &next)
+    }));
+    let last = of_thirteen(10);
+    let ten = proof_of(changes, header(90, &set(&last), &set(&last)), &last[..9]);
+    check(&ten).unwrap();
+    assert!(ten.encode().len() < 16 << 10, "{}", ten.encode().len());
     // A hundred validators, and a change a month for a year with four.
     let all: Vec<usize> = (0..100).collect();
     let large = proof_of(
