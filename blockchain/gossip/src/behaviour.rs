@@ -157,7 +157,8 @@ fn gossip(names: &Names, limits: &Limits) -> Result<Gossip, GossipError> {
         .mesh_n(8)
         .mesh_n_high(12)
         .mesh_outbound_min(2)
-        .duplicate_cache_time(Duration::from_secs(120))
+        // Longer than a message is kept, and shorter than the time after which a node passes a waiting transaction on again.
+        .duplicate_cache_time(Duration::from_secs(15))
         .max_messages_per_rpc(Some(64))
         .max_ihave_length(1_000)
         .iwant_followup_time(Duration::from_secs(10))

@@ -1,5 +1,6 @@
 //! From a folder to a running node, and down again in order.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -31,6 +32,10 @@ use crate::{NodeError, metrics};
 const LOOK_AROUND: Duration = Duration::from_secs(2);
 /// How often waiting transactions are written down, so that few are lost in a crash.
 const JOURNAL_EVERY: Duration = Duration::from_secs(30);
+/// How often a transaction that waits is passed on again.
+const SPREAD_EVERY: Duration = Duration::from_secs(20);
+/// Transactions that are passed on again; of more, the newest.
+const SPREAD_MOST: usize = 2_048;
 /// How often the files of its folder are added up.
 const WEIGH_EVERY: Duration = Duration::from_secs(60);
 /// A node this far behind its peers says that it is catching up.
@@ -173,7 +178,7 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         });
     }
     tasks.spawn(take_gossip(pool.clone(), gossip_events));
-    tasks.spawn(spread(pool.arrivals(), gossip.clone()));
+    tasks.spawn(spread(pool.clone(), pool.arrivals(), gossip.clone()));
     tasks.spawn(look_around(Around {
         home: home.clone(),
         ledger: ledger.clone(),
@@ -404,27 +409,43 @@ fn take(pool: &Pool, list: &[impl AsRef<[u8]>], verdict: VerdictReply) {
     });
 }
 
-/// Sends this node's users' transactions to the others.
+/// Sends this node's users' transactions to the others, and again while they wait: a peer may have been away, or had no room.
 async fn spread(
+    pool: Pool,
     mut arrivals: broadcast::Receiver<Arrival>,
     gossip: Gossip,
 ) -> Result<(), NodeError> {
+    let mut waiting = VecDeque::new();
+    let mut again = tokio::time::interval(SPREAD_EVERY);
     loop {
-        let arrival = match arrivals.recv().await {
-            Ok(arrival) => arrival,
-            Err(broadcast::error::RecvError::Lagged(count)) => {
-                warn!(
-                    count,
-                    "transactions came faster than they could be passed on; they stay in this node's pool"
-                );
-                continue;
+        let list = tokio::select! {
+            arrival = arrivals.recv() => match arrival {
+                Ok(arrival) if arrival.local => {
+                    waiting.push_back(arrival.hash);
+                    if waiting.len() > SPREAD_MOST {
+                        waiting.pop_front();
+                    }
+                    vec![arrival.bytes.0]
+                }
+                Ok(_) => continue,
+                Err(broadcast::error::RecvError::Lagged(count)) => {
+                    warn!(count, "transactions came faster than they could be passed on; they stay in this node's pool");
+                    continue;
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            _ = again.tick() => {
+                let found = waiting.iter().filter_map(|hash| Some((*hash, pool.get(*hash)?)));
+                let (still, bytes): (VecDeque<_>, Vec<_>) =
+                    found.map(|(hash, bytes)| (hash, bytes.0)).unzip();
+                waiting = still;
+                bytes
             }
-            Err(broadcast::error::RecvError::Closed) => return Ok(()),
         };
-        if arrival.local
-            && let Err(error) = gossip.publish_transactions(vec![arrival.bytes.0])
+        if !list.is_empty()
+            && let Err(error) = gossip.publish_transactions(list)
         {
-            warn!(%error, "a transaction could not be passed on; it stays in this node's pool");
+            warn!(%error, "transactions could not be passed on; they stay in this node's pool");
         }
     }
 }

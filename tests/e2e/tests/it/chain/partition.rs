@@ -145,7 +145,10 @@ fn a_validator_that_is_cut_off_catches_up_when_it_is_back() {
         network.wait_for_receipts(&rest, &sent);
     }
     assert_eq!(network.height(alone), 0);
+    // Nobody hears of this one, but it is passed on again.
+    sent.push(network.register(alone));
     switches.plug(&[alone], "left");
+    network.wait_for_receipts(&rest, &sent);
     network.wait_for_receipts(&[alone], &sent);
     network.converge(&[0, 1, 2, 3]);
 }
