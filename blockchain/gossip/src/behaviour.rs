@@ -158,7 +158,7 @@ fn gossip(names: &Names, limits: &Limits) -> Result<Gossip, GossipError> {
         .mesh_n_high(12)
         .mesh_outbound_min(2)
         // Longer than a message is kept, and shorter than the time after which a node passes a waiting transaction on again.
-        .duplicate_cache_time(Duration::from_secs(15))
+        .duplicate_cache_time(Duration::from_secs(9))
         .max_messages_per_rpc(Some(64))
         .max_ihave_length(1_000)
         .iwant_followup_time(Duration::from_secs(10))

@@ -33,7 +33,7 @@ const LOOK_AROUND: Duration = Duration::from_secs(2);
 /// How often waiting transactions are written down, so that few are lost in a crash.
 const JOURNAL_EVERY: Duration = Duration::from_secs(30);
 /// How often a transaction that waits is passed on again.
-const SPREAD_EVERY: Duration = Duration::from_secs(20);
+const SPREAD_EVERY: Duration = Duration::from_secs(10);
 /// Transactions that are passed on again; of more, the newest.
 const SPREAD_MOST: usize = 2_048;
 /// How often the files of its folder are added up.
