@@ -69,6 +69,7 @@ struct Running {
     node: NodeRef,
     listening: String,
     signer: Option<GuardedSigner>,
+    wal: PathBuf,
 }
 
 /// What the network looks like from here.
@@ -249,6 +250,7 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
         node,
         listening,
         signer,
+        wal: wal_path,
     };
     Ok((
         receiver,
@@ -274,9 +276,10 @@ impl Handle {
         self.inner.signer.as_ref().map_or(0, GuardedSigner::refused)
     }
 
-    /// Stops the engine: no more votes, then no more network. The events end.
+    /// Stops the engine: no more votes, then no more network. The events end, and another engine can open its files.
     pub async fn shutdown(&self) {
         stop(&self.inner.actors, &self.inner.node).await;
+        released(&self.inner.wal).await;
     }
 
     /// What the network looks like.
@@ -355,6 +358,18 @@ impl std::fmt::Debug for Handle {
             self.inner.peer_id, self.inner.listening
         )
     }
+}
+
+/// Waits until the log can be opened again: its thread ends some time after its actor.
+async fn released(log: &Path) {
+    let free = || std::fs::File::open(log).map_or(true, |file| file.try_lock().is_ok());
+    for _ in 0..250 {
+        if free() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tracing::warn!(log = %log.display(), "the engine's log is still open");
 }
 
 /// Unlinks first, so that the supervisor does not take an ordered stop for a failure.
