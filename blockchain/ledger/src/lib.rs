@@ -16,9 +16,16 @@ mod error;
 mod ledger;
 mod pool;
 mod prove;
+mod snapshot;
+mod snapshots;
 mod store;
 
 pub use error::{LedgerError, SubmitError};
-pub use ledger::{Head, Ledger, LedgerOptions};
+pub use ledger::{Durability, Head, Ledger, LedgerOptions};
 pub use pool::{Arrival, Pool, PoolStatus};
+pub use snapshot::{
+    MAX_SNAPSHOT_MANIFEST_BYTES, MAX_SNAPSHOT_PIECE_BYTES, Making, SnapshotManifest,
+    VerifiedSnapshot,
+};
+pub use snapshots::{Incoming, Snapshots};
 pub use store::{Place, Undecided};
