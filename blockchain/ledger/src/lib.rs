@@ -12,6 +12,7 @@
 //! What is there after a crash is a whole number of blocks: a block, its state and its certificate are written by one batch
 //! that is synced before the head moves (requirement L11). Start reading at [`Ledger::commit`].
 
+mod archive;
 mod error;
 mod ledger;
 mod pool;
@@ -20,6 +21,7 @@ mod snapshot;
 mod snapshots;
 mod store;
 
+pub use archive::{ArchiveReader, ArchiveWriter, Item, Restored};
 pub use error::{LedgerError, SubmitError};
 pub use ledger::{Durability, Head, Ledger, LedgerOptions};
 pub use pool::{Arrival, Pool, PoolStatus};

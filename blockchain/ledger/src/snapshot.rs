@@ -17,7 +17,7 @@ use alloy_primitives::B256;
 use borsh::{BorshDeserialize, BorshSerialize};
 use lucid_chain_types::{Block, CertifiedBlock, Header, Height, MAX_BLOCK_BYTES, decode};
 use lucid_execution::{Receipt, receipts_root};
-use lucid_light::{FinalityProof, TrustedGenesis, VerifiedHeader, verify};
+use lucid_light::{FinalityProof, SetChange, TrustedGenesis, VerifiedHeader, verify};
 use lucid_state::{MAX_PIECE_BYTES, Manifest, Pieces};
 
 use crate::LedgerError;
@@ -169,6 +169,23 @@ impl VerifiedSnapshot {
     #[must_use]
     pub fn height(&self) -> Height {
         self.header.height()
+    }
+
+    /// How many of the pieces, the first, are of the block.
+    pub(crate) fn tip_pieces(&self) -> usize {
+        self.manifest.tip.len()
+    }
+
+    /// The changes of the validator set below the block.
+    pub(crate) fn changes(&self) -> &[SetChange] {
+        &self.manifest.proof.changes
+    }
+
+    /// The block, with its certificate, from the pieces of it.
+    pub(crate) fn tip(&self, packed: &[u8]) -> Result<CertifiedBlock, LedgerError> {
+        let mut block = Tip::read(packed, &self.header)?.block;
+        block.certificate = self.manifest.proof.certificate.clone();
+        Ok(block)
     }
 
     /// Whether these bytes are the piece with this number.
