@@ -12,6 +12,7 @@ use lucid_execution::{
     Built, Chain, Executed, ExecutionError, NextBlock, Parent, Proposal, Receipt, View,
     genesis_changes,
 };
+use lucid_light::TrustedGenesis;
 use lucid_poot::LeaderRecord;
 use lucid_state::{Historic, State, StateOptions};
 use tokio::sync::watch;
@@ -134,6 +135,12 @@ impl Ledger {
     /// The chain's name in every signature.
     pub fn genesis_hash(&self) -> B256 {
         self.0.chain.genesis_hash()
+    }
+
+    /// What proofs of this chain are checked with.
+    pub fn trusted_genesis(&self) -> Result<TrustedGenesis, LedgerError> {
+        TrustedGenesis::new(self.genesis())
+            .map_err(|error| LedgerError::damaged("the genesis file", error))
     }
 
     /// The chain's rules.

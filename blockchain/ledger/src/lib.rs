@@ -24,6 +24,7 @@ mod store;
 pub use archive::{ArchiveReader, ArchiveWriter, Item, Restored};
 pub use error::{LedgerError, SubmitError};
 pub use ledger::{Durability, Head, Ledger, LedgerOptions};
+pub use lucid_state::StateError;
 pub use pool::{Arrival, Pool, PoolStatus};
 pub use snapshot::{
     MAX_SNAPSHOT_MANIFEST_BYTES, MAX_SNAPSHOT_PIECE_BYTES, Making, SnapshotManifest,

@@ -131,9 +131,14 @@ impl Snapshots {
     }
 
     /// Makes a snapshot that was fetched whole one of those that are kept here.
-    pub fn keep(&self, incoming: Incoming) -> Result<(), LedgerError> {
-        let Incoming { folder, snapshot } = incoming;
-        self.place(&folder, snapshot.height())
+    pub fn keep(&self, incoming: &Incoming) -> Result<(), LedgerError> {
+        for index in 0..incoming.snapshot.manifest().pieces() {
+            let path = incoming.folder.join(index.to_string());
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(|source| LedgerError::file(&path, source))?;
+        }
+        self.place(&incoming.folder, incoming.snapshot.height())
     }
 }
 

@@ -240,7 +240,7 @@ fn the_newest_two_snapshots_are_kept_and_half_a_one_goes() {
             Ok(incoming.piece(index)?.unwrap())
         })
         .unwrap();
-    fetching.keep(incoming).unwrap();
+    fetching.keep(&incoming).unwrap();
     assert_eq!(fetching.heights().unwrap(), [Height(3)]);
     assert_eq!(fetching.manifest(Height(3)).unwrap().unwrap(), bytes);
     assert_same(&mut net, &ledger, 3);
