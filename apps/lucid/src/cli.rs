@@ -9,8 +9,8 @@ use crate::ui::parse_clock;
 mod chain;
 
 pub use chain::{
-    ChainCommand, DevnetArgs, GovCommand, InitArgs, NodeArgs, PaceArg, ProposalArgs,
-    ProposeCommand, SignerArgs, VoteArg,
+    BackupArgs, ChainCommand, DevnetArgs, GovCommand, InitArgs, NodeArgs, PaceArg, ProposalArgs,
+    ProposeCommand, RestoreArgs, SignerArgs, SnapshotArgs, SyncArg, VoteArg,
 };
 
 /// Records remote-desktop sessions so that nobody can change them unnoticed.

@@ -7,17 +7,19 @@ use alloy_eips::eip2930::AccessList;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256};
 use alloy_rpc_types_eth::{FeeHistory, Transaction, TransactionReceipt};
 use alloy_sol_types::{SolCall, SolEvent};
+use data_encoding::BASE64;
 use jsonrpsee_core::client::ClientT;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use lucid_chain_types::contracts::LUCID_GOVERNOR;
-use lucid_chain_types::{Certificate, Height, NodeId, Slot};
+use lucid_chain_types::{Certificate, CertifiedBlock, Height, NodeId, Slot, decode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::governance::{Action, Governor, Proposal, ProposalState, calls};
 use crate::wire::{
-    BlockInfo, CertificateInfo, Parameter, PeerInfo, Schedule, SlotInfo, Status, Validators, Work,
+    BlockInfo, CertificateInfo, Parameter, PeerInfo, Schedule, SlotInfo, SnapshotInfo, Status,
+    Validators, Work,
 };
 use crate::{ClientError, Wallet};
 
@@ -25,6 +27,8 @@ use crate::{ClientError, Wallet};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of an answer: a proof of finality over many changes of the validator set is the largest.
 const MAX_ANSWER: u32 = 64 << 20;
+/// Most bytes of blocks in one answer: a full batch, or one block of the largest size.
+const MAX_BLOCKS_BYTES: usize = CertifiedBlock::MAX_BYTES + (1 << 20);
 /// How often a receipt is looked for.
 const POLL: Duration = Duration::from_millis(200);
 /// Gas above the estimate, in percent: what is touched may have grown by the time the transaction runs.
@@ -186,6 +190,43 @@ impl Client {
                 method: METHOD,
                 reason: error.to_string(),
             })
+    }
+
+    /// Blocks from a height on with what makes them final, as many as the node puts into one answer; none above its head. Whoever
+    /// relies on them checks their certificates.
+    pub async fn blocks(&self, from: Height) -> Result<Vec<CertifiedBlock>, ClientError> {
+        const METHOD: &str = "lucid_blocks";
+        let answer: String = self.request(METHOD, vec![json!(from)]).await?;
+        let fault = |reason: String| ClientError::Answer {
+            method: METHOD,
+            reason,
+        };
+        let list: Vec<Vec<u8>> = decode("an answer", &unbase(METHOD, &answer)?, MAX_BLOCKS_BYTES)
+            .map_err(|error| fault(error.to_string()))?;
+        list.iter()
+            .map(|bytes| CertifiedBlock::decode(bytes).map_err(|error| fault(error.to_string())))
+            .collect()
+    }
+
+    /// The newest snapshot that the node keeps, `None` if it keeps none: its height and manifest.
+    pub async fn snapshot(&self) -> Result<Option<(Height, Vec<u8>)>, ClientError> {
+        const METHOD: &str = "lucid_snapshot";
+        let info: Option<SnapshotInfo> = self.request(METHOD, Vec::new()).await?;
+        info.map(|info| Ok((info.height, unbase(METHOD, &info.manifest)?)))
+            .transpose()
+    }
+
+    /// A piece of a snapshot, `None` if the node does not have it.
+    pub async fn snapshot_piece(
+        &self,
+        height: Height,
+        index: usize,
+    ) -> Result<Option<Vec<u8>>, ClientError> {
+        const METHOD: &str = "lucid_snapshotPiece";
+        let piece: Option<String> = self
+            .request(METHOD, vec![json!(height), json!(index)])
+            .await?;
+        piece.map(|piece| unbase(METHOD, &piece)).transpose()
     }
 
     /// Connected peers.
@@ -406,4 +447,13 @@ impl Client {
         }
         Ok(proposals)
     }
+}
+
+fn unbase(method: &'static str, text: &str) -> Result<Vec<u8>, ClientError> {
+    BASE64
+        .decode(text.as_bytes())
+        .map_err(|error| ClientError::Answer {
+            method,
+            reason: error.to_string(),
+        })
 }

@@ -248,6 +248,16 @@ pub struct CertificateInfo {
     pub certificate: Bytes,
 }
 
+/// `lucid_snapshot`: the newest snapshot that a node keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotInfo {
+    /// The block after which it is the state.
+    pub height: Height,
+    /// Its manifest, in base64.
+    pub manifest: String,
+}
+
 /// `lucid_peers`: a connected peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

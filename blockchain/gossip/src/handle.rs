@@ -156,6 +156,7 @@ pub(crate) enum Command {
     RemovePeer(PeerId),
     SetLimits(Limits),
     SetStatus(Status),
+    Blame(PeerId),
     Pardon(PeerId),
     Shutdown,
 }
@@ -289,6 +290,11 @@ impl Handle {
     /// Says where this node stands, for peers that ask.
     pub fn set_status(&self, status: Status) -> Result<(), GossipError> {
         self.send(Command::SetStatus(status))
+    }
+
+    /// Counts an answer against a peer that was not what it said it was. Some of them, and it is banned.
+    pub fn blame(&self, peer: PeerId) -> Result<(), GossipError> {
+        self.send(Command::Blame(peer))
     }
 
     /// Ends a peer's ban and forgets its faults.

@@ -294,6 +294,7 @@ impl Task {
                 status.snapshots.truncate(MAX_SNAPSHOTS);
                 self.status = status;
             }
+            Command::Blame(peer) => self.fault(peer, Fault::BadAnswer, now),
             Command::Pardon(peer) => {
                 if self.scores.pardon(&peer) {
                     self.swarm.behaviour_mut().bans.unblock_peer(peer);

@@ -86,14 +86,20 @@ pub enum LedgerError {
         /// Computed.
         made: B256,
     },
-    /// A backup.
-    #[error("the backup {path}: {reason}")]
-    Backup {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// A snapshot that is not one, or not of this chain.
+    #[error("the snapshot is refused: {0}")]
+    Snapshot(String),
+    /// A snapshot begins a chain, and does not go on with one.
+    #[error(
+        "there is a chain here already, at height {0}: a snapshot goes into an empty folder only"
+    )]
+    NotEmpty(Height),
+    /// An archive that is not one, or not of this chain.
+    #[error("the archive is refused: {0}")]
+    Archive(String),
+    /// What is written to or read from while an archive is made or restored.
+    #[error("the archive: {0}")]
+    ArchiveFile(#[source] io::Error),
     /// A proof cannot be made.
     #[error("no proof for height {height}: {reason}")]
     Proof {
@@ -135,6 +141,13 @@ impl LedgerError {
         Self::Damaged {
             what: what.into(),
             reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn file(path: &std::path::Path, source: io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            source,
         }
     }
 

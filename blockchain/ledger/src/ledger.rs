@@ -5,13 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy_primitives::B256;
 use lucid_chain_types::{
-    Block, BlockId, Certificate, Genesis, Header, Height, MAX_BLOCK_BYTES, NodeId, Slot,
-    ValidatorSet,
+    Block, BlockId, Certificate, CertifiedBlock, Genesis, Header, Height, MAX_BLOCK_BYTES, NodeId,
+    Slot, ValidatorSet,
 };
 use lucid_execution::{
     Built, Chain, Executed, ExecutionError, NextBlock, Parent, Proposal, Receipt, View,
     genesis_changes,
 };
+use lucid_light::TrustedGenesis;
 use lucid_poot::LeaderRecord;
 use lucid_state::{Historic, State, StateOptions};
 use tokio::sync::watch;
@@ -26,6 +27,18 @@ pub struct LedgerOptions {
     pub history: u64,
     /// Bytes of the database's cache.
     pub cache: u64,
+    /// When what is committed is on the disk.
+    pub durability: Durability,
+}
+
+/// When what is committed is on the disk. Either way a crash leaves whole blocks, the first ones without a gap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Before a commit returns: what a node does that votes.
+    #[default]
+    EachBlock,
+    /// Once [`Ledger::persist`] returns: for a chain that is restored from a file, which can be read again.
+    OnPersist,
 }
 
 impl Default for LedgerOptions {
@@ -33,6 +46,7 @@ impl Default for LedgerOptions {
         Self {
             history: 256,
             cache: 32 << 20,
+            durability: Durability::EachBlock,
         }
     }
 }
@@ -46,6 +60,8 @@ pub struct Head {
     pub id: BlockId,
     /// Its header.
     pub header: Option<Header>,
+    /// The first block that is here: 1, or the block of the snapshot that the chain here began with.
+    pub earliest: Height,
     /// Who votes on the next block.
     pub validators: ValidatorSet,
     /// Who leads its rounds.
@@ -56,13 +72,13 @@ pub struct Head {
 
 /// One node's ledger. Cheap to clone; its calls block for microseconds, but for those that execute.
 #[derive(Clone)]
-pub struct Ledger(Arc<Inner>);
+pub struct Ledger(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     path: PathBuf,
-    chain: Chain,
-    store: Store,
-    state: State,
+    pub(crate) chain: Chain,
+    pub(crate) store: Store,
+    pub(crate) state: State,
     head: RwLock<Head>,
     watch: watch::Sender<Height>,
 }
@@ -75,7 +91,7 @@ impl Ledger {
         options: LedgerOptions,
     ) -> Result<Self, LedgerError> {
         let chain = Chain::new(genesis);
-        let store = Store::open(folder, options.cache, chain.genesis_hash())?;
+        let store = Store::open(folder, options, chain.genesis_hash())?;
         let state = State::open(
             &store.db,
             StateOptions {
@@ -95,36 +111,7 @@ impl Ledger {
                 ));
             }
         }
-        let header = match height {
-            Height::GENESIS => None,
-            height => Some(store.header(height)?.ok_or_else(|| {
-                LedgerError::damaged(format!("block {height}"), "its header is not there")
-            })?),
-        };
-        if let Some(header) = &header
-            && header.state_root != state.root()
-        {
-            return Err(LedgerError::damaged(
-                "the state",
-                format!(
-                    "its root is {}, block {height} says {}",
-                    state.root(),
-                    header.state_root
-                ),
-            ));
-        }
-        let (validators, order) = chain.leadership(&state.latest()?)?;
-        let next = chain.view(&state.latest()?).next_block(header.as_ref())?;
-        let head = Head {
-            height,
-            id: header
-                .as_ref()
-                .map_or(BlockId(chain.genesis_hash()), Header::id),
-            header,
-            validators,
-            order,
-            next,
-        };
+        let head = read_head(&chain, &store, &state)?;
         Ok(Self(Arc::new(Inner {
             path: folder.to_owned(),
             chain,
@@ -150,6 +137,12 @@ impl Ledger {
         self.0.chain.genesis_hash()
     }
 
+    /// What proofs of this chain are checked with.
+    pub fn trusted_genesis(&self) -> Result<TrustedGenesis, LedgerError> {
+        TrustedGenesis::new(self.genesis())
+            .map_err(|error| LedgerError::damaged("the genesis file", error))
+    }
+
     /// The chain's rules.
     pub fn chain(&self) -> &Chain {
         &self.0.chain
@@ -169,12 +162,12 @@ impl Ledger {
         self.0.watch.subscribe()
     }
 
-    /// The first block that is here: all of them are kept.
+    /// The first block that is here: 1, or the block of the snapshot that the chain here began with.
     pub fn earliest(&self) -> Height {
-        Height(1)
+        self.head().earliest
     }
 
-    /// A header.
+    /// A header. Below [`Self::earliest`] only those are here that change the validator set.
     pub fn header(&self, height: Height) -> Result<Option<Header>, LedgerError> {
         self.0.store.header(height)
     }
@@ -200,10 +193,11 @@ impl Ledger {
 
     /// The receipts of a block's transactions; `None` where there is no such block.
     pub fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, LedgerError> {
-        match self.0.store.header(height)? {
-            None => Ok(None),
-            Some(_) => self.0.store.receipts(height).map(Some),
+        let head = self.head();
+        if height < head.earliest || height > head.height {
+            return Ok(None);
         }
+        self.0.store.receipts(height).map(Some)
     }
 
     /// Where a transaction is.
@@ -318,12 +312,46 @@ impl Ledger {
             height,
             id: block.id(),
             header: Some(block.header.clone()),
+            earliest: head.earliest,
             validators: next_validators,
             order: next_order,
             next,
         };
         self.0.watch.send_replace(height);
         Ok(())
+    }
+
+    /// Waits until all that was committed is on the disk; see [`Durability`].
+    pub fn persist(&self) -> Result<(), LedgerError> {
+        self.0.store.persist()
+    }
+
+    /// Goes on from what the database says now.
+    pub(crate) fn reload(&self) -> Result<(), LedgerError> {
+        let head = read_head(&self.0.chain, &self.0.store, &self.0.state)?;
+        let height = head.height;
+        *self.0.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        self.0.watch.send_replace(height);
+        Ok(())
+    }
+
+    /// A block with what makes it final; `None` where it is not here.
+    pub fn certified(&self, height: Height) -> Result<Option<CertifiedBlock>, LedgerError> {
+        let (Some(block), Some(certificate)) = (self.block(height)?, self.certificate(height)?)
+        else {
+            return Ok(None);
+        };
+        let header = &block.header;
+        let next_validators = if header.next_validators_hash == header.validators_hash {
+            None
+        } else {
+            Some(self.set_of(header.next_validators_hash)?)
+        };
+        Ok(Some(CertifiedBlock {
+            block,
+            certificate,
+            next_validators,
+        }))
     }
 
     /// Takes a certificate of the head with more signatures than the one that is here: late voters get their credit for it.
@@ -383,8 +411,44 @@ impl Ledger {
     }
 }
 
+/// Where the database says that the chain is.
+fn read_head(chain: &Chain, store: &Store, state: &State) -> Result<Head, LedgerError> {
+    let height = store.head()?;
+    let header = match height {
+        Height::GENESIS => None,
+        height => Some(store.header(height)?.ok_or_else(|| {
+            LedgerError::damaged(format!("block {height}"), "its header is not there")
+        })?),
+    };
+    if let Some(header) = &header
+        && header.state_root != state.root()
+    {
+        return Err(LedgerError::damaged(
+            "the state",
+            format!(
+                "its root is {}, block {height} says {}",
+                state.root(),
+                header.state_root
+            ),
+        ));
+    }
+    let (validators, order) = chain.leadership(&state.latest()?)?;
+    let next = chain.view(&state.latest()?).next_block(header.as_ref())?;
+    Ok(Head {
+        height,
+        id: header
+            .as_ref()
+            .map_or(BlockId(chain.genesis_hash()), Header::id),
+        header,
+        earliest: store.earliest()?,
+        validators,
+        order,
+        next,
+    })
+}
+
 /// Writes the genesis state.
-fn begin(chain: &Chain, store: &Store, state: &State) -> Result<(), LedgerError> {
+pub(crate) fn begin(chain: &Chain, store: &Store, state: &State) -> Result<(), LedgerError> {
     let genesis = chain.genesis();
     let prepared = state.prepare(&genesis_changes(genesis)?)?;
     if prepared.root() != genesis.state_root {

@@ -12,13 +12,23 @@
 //! What is there after a crash is a whole number of blocks: a block, its state and its certificate are written by one batch
 //! that is synced before the head moves (requirement L11). Start reading at [`Ledger::commit`].
 
+mod archive;
 mod error;
 mod ledger;
 mod pool;
 mod prove;
+mod snapshot;
+mod snapshots;
 mod store;
 
+pub use archive::{ArchiveReader, ArchiveWriter, Item, Restored};
 pub use error::{LedgerError, SubmitError};
-pub use ledger::{Head, Ledger, LedgerOptions};
+pub use ledger::{Durability, Head, Ledger, LedgerOptions};
+pub use lucid_state::StateError;
 pub use pool::{Arrival, Pool, PoolStatus};
+pub use snapshot::{
+    MAX_SNAPSHOT_MANIFEST_BYTES, MAX_SNAPSHOT_PIECE_BYTES, Making, SnapshotManifest,
+    VerifiedSnapshot,
+};
+pub use snapshots::{Incoming, Snapshots};
 pub use store::{Place, Undecided};

@@ -7,13 +7,15 @@ use alloy_primitives::B256;
 use borsh::{BorshDeserialize, BorshSerialize};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use lucid_chain_types::{
-    Block, BlockId, Body, Certificate, Header, Height, MAX_BLOCK_BYTES, MAX_VALIDATORS, NodeId,
-    Slot, ValidatorSet, decode,
+    Block, BlockId, Body, Certificate, Header, Height, MAX_BLOCK_BYTES, NodeId, Slot, ValidatorSet,
+    decode,
 };
 use lucid_execution::Receipt;
+use lucid_light::SetChange;
 use lucid_poot::LeaderRecord;
 
 use crate::LedgerError;
+use crate::ledger::{Durability, LedgerOptions};
 
 /// Version of this layout.
 const VERSION: u8 = 1;
@@ -27,6 +29,8 @@ const MAX_UNDECIDED: usize = 16;
 const KEY_VERSION: &[u8] = b"version";
 const KEY_GENESIS: &[u8] = b"genesis";
 const KEY_HEAD: &[u8] = b"head";
+/// Where there is none, the chain is here from block 1 on.
+const KEY_EARLIEST: &[u8] = b"earliest";
 
 /// Where a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -59,6 +63,7 @@ pub struct Undecided {
 pub(crate) struct Store {
     pub(crate) db: Database,
     path: PathBuf,
+    durability: Durability,
     meta: Keyspace,
     headers: Keyspace,
     bodies: Keyspace,
@@ -73,27 +78,31 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn open(path: &Path, cache: u64, genesis: B256) -> Result<Self, LedgerError> {
+    pub(crate) fn open(
+        path: &Path,
+        options: LedgerOptions,
+        genesis: B256,
+    ) -> Result<Self, LedgerError> {
         let fault = |fault| LedgerError::Database {
             path: path.to_owned(),
             fault,
         };
-        let db =
-            Database::builder(path)
-                .cache_size(cache)
-                .open()
-                .map_err(|source| match source {
-                    fjall::Error::Locked => LedgerError::InUse {
-                        path: path.to_owned(),
-                    },
-                    source => fault(source),
-                })?;
+        let db = Database::builder(path)
+            .cache_size(options.cache)
+            .open()
+            .map_err(|source| match source {
+                fjall::Error::Locked => LedgerError::InUse {
+                    path: path.to_owned(),
+                },
+                source => fault(source),
+            })?;
         let keyspace = |name: &str| {
             db.keyspace(name, KeyspaceCreateOptions::default)
                 .map_err(fault)
         };
         let store = Self {
             path: path.to_owned(),
+            durability: options.durability,
             meta: keyspace("meta")?,
             headers: keyspace("headers")?,
             bodies: keyspace("bodies")?,
@@ -154,8 +163,20 @@ impl Store {
         keyspace.get(key).map_err(|source| self.fault(source))
     }
 
+    /// A batch that is on the disk once it is written; or, where the ledger was opened so, once [`Self::persist`] returns.
     pub(crate) fn batch(&self) -> OwnedWriteBatch {
-        self.db.batch().durability(Some(PersistMode::SyncData))
+        let mode = match self.durability {
+            Durability::EachBlock => Some(PersistMode::SyncData),
+            Durability::OnPersist => None,
+        };
+        self.db.batch().durability(mode)
+    }
+
+    /// Waits until all that was written is on the disk.
+    pub(crate) fn persist(&self) -> Result<(), LedgerError> {
+        self.db
+            .persist(PersistMode::SyncAll)
+            .map_err(|source| self.fault(source))
     }
 
     pub(crate) fn write(&self, batch: OwnedWriteBatch) -> Result<(), LedgerError> {
@@ -167,6 +188,11 @@ impl Store {
         self.height_at(KEY_HEAD, Height::GENESIS)
     }
 
+    /// The first block that is here; 1 unless the chain here began with a snapshot.
+    pub(crate) fn earliest(&self) -> Result<Height, LedgerError> {
+        self.height_at(KEY_EARLIEST, Height(1))
+    }
+
     fn height_at(&self, key: &[u8], default: Height) -> Result<Height, LedgerError> {
         match self.get(&self.meta, key)? {
             None => Ok(default),
@@ -174,6 +200,28 @@ impl Store {
                 .map(Height)
                 .ok_or_else(|| LedgerError::damaged("a height in 'meta'", "not eight bytes")),
         }
+    }
+
+    /// Adds to a batch what proves a change of the validator set, without the block that made it.
+    pub(crate) fn add_set_change(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        change: &SetChange,
+    ) -> Result<(), LedgerError> {
+        let key = change.header.height.0.to_be_bytes();
+        batch.insert(&self.headers, key, change.header.encode());
+        batch.insert(
+            &self.certificates,
+            key,
+            encode("a certificate", &change.certificate)?,
+        );
+        batch.insert(&self.set_changes, key, []);
+        self.add_set(batch, &change.next_validators)
+    }
+
+    /// Says in a batch that no block below this one is here.
+    pub(crate) fn set_earliest(&self, batch: &mut OwnedWriteBatch, height: Height) {
+        batch.insert(&self.meta, KEY_EARLIEST, height.0.to_be_bytes());
     }
 
     /// Adds a block to a batch; the head is moved by it.
@@ -308,7 +356,7 @@ impl Store {
             &self.sets,
             hash.as_slice(),
             "a validator set",
-            4 + 84 * MAX_VALIDATORS,
+            ValidatorSet::MAX_BYTES,
         )
     }
 
@@ -392,27 +440,31 @@ impl Store {
         let Some(bytes) = self.get(keyspace, key)? else {
             return Ok(None);
         };
-        // As a stream, since a buffer of the whole limit would be made for every block.
-        let mut decompressed = Vec::new();
-        zstd::stream::read::Decoder::new(bytes.as_ref())
-            .and_then(|decoder| {
-                decoder
-                    .take(limit as u64 + 1)
-                    .read_to_end(&mut decompressed)
-            })
-            .map_err(|error| LedgerError::damaged(what, error))?;
-        let bytes = decompressed;
+        let bytes = unpack(&bytes, limit).map_err(|error| LedgerError::damaged(what, error))?;
         decode(what, &bytes, limit)
             .map(Some)
             .map_err(|error| LedgerError::decode(what, &error))
     }
 }
 
+/// Unpacks zstd, and stops just above the limit: what is longer is refused by whoever decodes it.
+pub(crate) fn unpack(packed: &[u8], limit: usize) -> std::io::Result<Vec<u8>> {
+    // As a stream, since a buffer of the whole limit would be made for every block.
+    let mut bytes = Vec::new();
+    zstd::stream::read::Decoder::new(packed)?
+        .take(limit as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn big_endian(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
-fn encode<T: BorshSerialize>(what: &'static str, value: &T) -> Result<Vec<u8>, LedgerError> {
+pub(crate) fn encode<T: BorshSerialize>(
+    what: &'static str,
+    value: &T,
+) -> Result<Vec<u8>, LedgerError> {
     borsh::to_vec(value).map_err(|error| LedgerError::damaged(what, error))
 }
 

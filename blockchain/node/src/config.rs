@@ -144,6 +144,8 @@ pub struct StateSection {
     pub history: u64,
     /// Bytes of the database's cache.
     pub cache: u64,
+    /// Blocks from one snapshot to the next; 0 for none.
+    pub snapshot_every: u64,
 }
 
 /// `[log]`
@@ -233,6 +235,7 @@ impl Default for StateSection {
         Self {
             history: 256,
             cache: 32 << 20,
+            snapshot_every: 5_000,
         }
     }
 }
@@ -327,6 +330,12 @@ impl NodeConfig {
             ),
             ("state.history", self.state.history, 16, 1_000_000),
             ("state.cache", self.state.cache, 4 << 20, 64 << 30),
+            (
+                "state.snapshot_every",
+                self.state.snapshot_every,
+                0,
+                100_000_000,
+            ),
         ];
         for (key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
@@ -401,7 +410,13 @@ impl NodeConfig {
         };
         note(server(&self.rpc) != server(&new.rpc), "rpc", false);
         note(self.monitor != new.monitor, "monitor", false);
-        note(self.state != new.state, "state", false);
+        note(
+            self.state.snapshot_every != new.state.snapshot_every,
+            "state.snapshot_every",
+            true,
+        );
+        let fixed = |state: &StateSection| (state.history, state.cache);
+        note(fixed(&self.state) != fixed(&new.state), "state", false);
         note(self.log.format != new.log.format, "log.format", false);
         changes
     }
@@ -463,8 +478,17 @@ mod tests {
         new.rpc.listen = "127.0.0.1:1".into();
         new.rpc.max_logs = 7;
         new.state.history = 99;
+        new.state.snapshot_every = 7;
         let changes = old.changes(&new);
-        assert_eq!(changes.taken, ["p2p.peers", "log.level", "rpc limits"]);
+        assert_eq!(
+            changes.taken,
+            [
+                "p2p.peers",
+                "log.level",
+                "rpc limits",
+                "state.snapshot_every"
+            ]
+        );
         assert_eq!(changes.refused, ["rpc", "state"]);
         assert_eq!(old.changes(&old), Changes::default());
     }

@@ -8,6 +8,7 @@
 //!           /vrf.key         ECVRF (RFC 9381)
 //!           /network.key     Ed25519: the node's name among peers
 //!      /data/                blocks and state
+//!      /snapshots/           the newest two snapshots, see state.snapshot_every
 //!      /consensus/           write-ahead log, and the signer's memory of what it signed
 //! ```
 //!
@@ -83,6 +84,11 @@ impl Home {
     /// Blocks and state.
     pub fn data(&self) -> PathBuf {
         self.0.join("data")
+    }
+
+    /// Snapshots of the chain, for others and for backups.
+    pub fn snapshots(&self) -> PathBuf {
+        self.0.join("snapshots")
     }
 
     /// The engine's files.

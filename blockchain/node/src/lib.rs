@@ -18,9 +18,10 @@ pub mod home;
 pub mod init;
 mod metrics;
 mod node;
+mod snapshots;
 
 pub use clock::{Clock, SystemClock};
 pub use error::NodeError;
 pub use lucid_consensus::LOG_FILTER;
 pub use lucid_ledger::LedgerError;
-pub use node::{Listening, RunOptions, run};
+pub use node::{Listening, RunOptions, SyncFrom, run};

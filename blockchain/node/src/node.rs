@@ -11,7 +11,7 @@ use std::time::Duration;
 use lucid_chain_types::{Height, NodeId, ValidatorSet};
 use lucid_consensus::{ConsensusKey, Handle as Engine, Start};
 use lucid_gossip::{GossipEvent, GossipSettings, Handle as Gossip, Status, Verdict, VerdictReply};
-use lucid_ledger::{Arrival, Ledger, LedgerOptions, Pool, SubmitError};
+use lucid_ledger::{Arrival, Ledger, LedgerOptions, Pool, Snapshots, SubmitError};
 use lucid_poot::vrf::VrfSecret;
 use lucid_rpc::{
     HealthFacts, NetworkInfo, PeerInfo, RpcHandle, RpcLimits, RpcSettings, SyncProgress,
@@ -26,7 +26,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{MempoolSection, NodeConfig, Role, RpcSection};
 use crate::driver::{Driver, Leader, Progress};
 use crate::home::{Home, KeyFile, short};
-use crate::{NodeError, metrics};
+use crate::snapshots::Joined;
+use crate::{NodeError, metrics, snapshots};
 
 /// How often the node looks at its surroundings: peers, disk, pool.
 const LOOK_AROUND: Duration = Duration::from_secs(2);
@@ -53,6 +54,18 @@ pub struct RunOptions {
     pub levels: Option<Levels>,
     /// Where it gets the time from.
     pub clock: SystemClock,
+    /// How it comes by the chain where it has none.
+    pub sync: SyncFrom,
+}
+
+/// How a node without a chain comes by one. Where there is a chain already it goes on from that, block by block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncFrom {
+    /// From genesis on, executing every block.
+    #[default]
+    Blocks,
+    /// From a peer's snapshot on, whose root a certificate vouches for.
+    Snapshot,
 }
 
 /// Where a node listens.
@@ -68,10 +81,11 @@ pub struct Listening {
 pub async fn run(options: RunOptions) -> Result<(), NodeError> {
     let RunOptions {
         home,
-        stop,
+        mut stop,
         ready,
         levels,
         clock,
+        sync: how,
     } = options;
     let config = NodeConfig::load(&home.config_path())?.value;
     let genesis = home.genesis()?;
@@ -84,13 +98,46 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         let options = LedgerOptions {
             history: config.state.history,
             cache: config.state.cache,
+            ..LedgerOptions::default()
         };
         blocking(move || Ok(Ledger::open(&data, genesis, options)?)).await?
     };
-    let keys = match config.node.role {
-        Role::Full => None,
-        Role::Validator => Some(validator_keys(&home, node, &ledger.head().validators)?),
+    let snapshots = Snapshots::open(home.snapshots())?;
+    let keys_of = |validators: &ValidatorSet| match config.node.role {
+        Role::Full => Ok(None),
+        Role::Validator => validator_keys(&home, node, validators).map(Some),
     };
+    let mut keys = keys_of(&ledger.head().validators)?;
+
+    let monitor = lucid_rpc::metrics::install().ok();
+    let (gossip, mut gossip_events) =
+        lucid_gossip::start(gossip_settings(&home, &config, &ledger)?).await?;
+    if how == SyncFrom::Snapshot {
+        match ledger.head().height {
+            Height::GENESIS => {
+                let joined =
+                    snapshots::join(&gossip, &mut gossip_events, &ledger, &snapshots, &mut stop);
+                match joined.await? {
+                    Joined::At(height) => {
+                        info!(%height, "the chain here begins with a snapshot");
+                        keys = keys_of(&ledger.head().validators)?;
+                    }
+                    Joined::Nobody => warn!(
+                        "no peer offers a snapshot that can be used: all blocks are fetched instead, as with --sync blocks"
+                    ),
+                    Joined::Stopped => {
+                        gossip.shutdown().await;
+                        return Ok(());
+                    }
+                }
+            }
+            height => warn!(
+                %height,
+                "--sync snapshot is for a node without a chain; this one has one, and goes on from it block by block"
+            ),
+        }
+    }
+    metrics::started(clock.now_ms(), last_time(&ledger));
     let pool = Pool::new(ledger.clone(), mempool_limits(&config.mempool));
     restore_pool(&home, &pool);
     info!(
@@ -101,10 +148,6 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         "starting"
     );
 
-    let monitor = lucid_rpc::metrics::install().ok();
-    metrics::started(clock.now_ms(), last_time(&ledger));
-    let (gossip, gossip_events) =
-        lucid_gossip::start(gossip_settings(&home, &config, &ledger)?).await?;
     let head = ledger.head();
     let (consensus_key, leader) = match keys {
         Some((consensus, vrf)) => (Some(consensus), Some(Leader { node, vrf })),
@@ -153,6 +196,7 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         sync: sync.subscribe(),
         version: concat!("lucid/", env!("CARGO_PKG_VERSION"), "/linux").to_owned(),
         node: (config.node.role == Role::Validator).then_some(node),
+        snapshots: Some(snapshots.clone()),
     };
     let rpc = serve_rpc(&config, &ledger, &pool, network).await?;
     let mut tasks = JoinSet::new();
@@ -177,7 +221,14 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
             monitor: monitor_at,
         });
     }
-    tasks.spawn(take_gossip(pool.clone(), gossip_events));
+    let (snapshot_every, every) = watch::channel(config.state.snapshot_every);
+    tasks.spawn(snapshots::make(
+        ledger.clone(),
+        snapshots.clone(),
+        every,
+        sync.subscribe(),
+    ));
+    tasks.spawn(take_gossip(pool.clone(), snapshots.clone(), gossip_events));
     tasks.spawn(spread(pool.clone(), pool.arrivals(), gossip.clone()));
     tasks.spawn(look_around(Around {
         home: home.clone(),
@@ -187,6 +238,8 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         gossip: gossip.clone(),
         peers,
         sync,
+        snapshots,
+        snapshot_every,
         config: config.clone(),
         rpc_limits: rpc.as_ref().map(RpcHandle::limits_setter),
         levels,
@@ -369,8 +422,12 @@ fn last_time(ledger: &Ledger) -> u64 {
         .map_or(ledger.genesis().time_ms, |header| header.time_ms)
 }
 
-/// Takes transactions that peers send on.
-async fn take_gossip(pool: Pool, mut events: mpsc::Receiver<GossipEvent>) -> Result<(), NodeError> {
+/// Takes transactions that peers send on, and answers those that want snapshots.
+async fn take_gossip(
+    pool: Pool,
+    snapshots: Snapshots,
+    mut events: mpsc::Receiver<GossipEvent>,
+) -> Result<(), NodeError> {
     while let Some(event) = events.recv().await {
         match event {
             GossipEvent::Transactions { list, verdict, .. } => {
@@ -382,9 +439,10 @@ async fn take_gossip(pool: Pool, mut events: mpsc::Receiver<GossipEvent>) -> Res
                 .await?;
             }
             GossipEvent::PeerBanned { peer, for_ms } => warn!(%peer, for_ms, "shut a peer out"),
-            // Not answered: this node keeps no snapshots.
-            GossipEvent::SnapshotRequest { .. }
-            | GossipEvent::PeerConnected { .. }
+            GossipEvent::SnapshotRequest { wanted, reply, .. } => {
+                snapshots::answer(&snapshots, wanted, reply);
+            }
+            GossipEvent::PeerConnected { .. }
             | GossipEvent::PeerDisconnected { .. }
             | GossipEvent::PeerStatus { .. } => {}
         }
@@ -459,6 +517,8 @@ struct Around {
     gossip: Gossip,
     peers: watch::Sender<Vec<PeerInfo>>,
     sync: watch::Sender<SyncProgress>,
+    snapshots: Snapshots,
+    snapshot_every: watch::Sender<u64>,
     config: NodeConfig,
     rpc_limits: Option<Box<dyn Fn(RpcLimits) + Send + Sync>>,
     levels: Option<Levels>,
@@ -540,7 +600,7 @@ impl Around {
         let status = Status {
             height,
             earliest: self.ledger.earliest(),
-            snapshots: Vec::new(),
+            snapshots: self.snapshots.heights()?,
         };
         if let Err(error) = self.gossip.set_status(status) {
             warn!(%error, "peers are not told where this node stands");
@@ -620,6 +680,8 @@ impl Around {
         self.config.mempool = new.mempool;
         self.config.log.level = new.log.level;
         self.config.node.min_free = new.node.min_free;
+        self.config.state.snapshot_every = new.state.snapshot_every;
+        self.snapshot_every.send_replace(new.state.snapshot_every);
         self.config.rpc.max_log_blocks = new.rpc.max_log_blocks;
         self.config.rpc.max_logs = new.rpc.max_logs;
         self.config.rpc.max_executions = new.rpc.max_executions;
@@ -683,7 +745,8 @@ fn keep_pool(home: &Home, pool: &Pool) {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
 ) -> Result<T, NodeError> {
     tokio::task::spawn_blocking(work)

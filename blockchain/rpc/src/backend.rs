@@ -123,6 +123,13 @@ impl Backend {
         Ok((height <= head).then_some(height))
     }
 
+    /// As [`Self::find`], `None` also for a block from before this node's first.
+    pub(crate) fn find_kept(&self, block: BlockParam) -> CallResult<Option<Height>> {
+        let kept =
+            |height: &Height| *height == Height::GENESIS || *height >= self.ledger.earliest();
+        Ok(self.find(block)?.filter(kept))
+    }
+
     pub(crate) fn find_id(&self, hash: B256) -> CallResult<Option<Height>> {
         if hash == self.ledger.genesis_hash() {
             return Ok(Some(Height::GENESIS));

@@ -60,7 +60,7 @@ pub(crate) fn sha3(_: &Backend, args: &mut Arguments<'_>) -> CallResult<B256> {
 }
 
 fn loaded(node: &Backend, block: BlockParam) -> CallResult<Option<Arc<Loaded>>> {
-    node.find(block)?
+    node.find_kept(block)?
         .map(|height| node.blocks.get(&node.ledger, height))
         .transpose()
 }

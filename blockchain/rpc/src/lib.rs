@@ -23,6 +23,7 @@ mod blocks;
 mod call;
 mod contracts;
 mod convert;
+mod copies;
 mod error;
 mod eth;
 mod fees;

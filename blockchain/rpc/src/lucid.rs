@@ -78,6 +78,9 @@ pub(crate) fn block(node: &Backend, args: &mut Arguments<'_>) -> CallResult<Opti
     let Some(height) = any_block(node, args)? else {
         return Ok(None);
     };
+    if height != Height::GENESIS && height < node.ledger.earliest() {
+        return Ok(None);
+    }
     let block = node.blocks.get(&node.ledger, height)?;
     let header = &block.header;
     Ok(Some(BlockInfo {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::backend::{Backend, Lane};
 use crate::error::{CallError, CallResult};
 use crate::params::Arguments;
-use crate::{RpcError, call, eth, fees, logs, lucid, state, subscriptions};
+use crate::{RpcError, call, copies, eth, fees, logs, lucid, state, subscriptions};
 
 type Answer = Result<Box<JsonRawValue>, ErrorObjectOwned>;
 
@@ -135,6 +135,9 @@ pub(crate) fn module(backend: Arc<Backend>) -> Result<RpcModule<Backend>, RpcErr
         .read("lucid_work", lucid::work)
         .read("lucid_certificate", lucid::certificate)
         .execution("lucid_finalityProof", lucid::finality_proof)
+        .execution("lucid_blocks", copies::blocks)
+        .read("lucid_snapshot", copies::snapshot)
+        .read("lucid_snapshotPiece", copies::piece)
         .memory("lucid_peers", lucid::peers);
     if let Some(error) = error {
         return Err(error);

@@ -2,6 +2,7 @@
 
 use lucid_chain_types::{Height, NodeId};
 use lucid_client::wire::PeerInfo;
+use lucid_ledger::Snapshots;
 use tokio::sync::watch;
 
 /// Where the node is in catching up.
@@ -26,6 +27,8 @@ pub struct NetworkInfo {
     pub version: String,
     /// This node, if it is a validator.
     pub node: Option<NodeId>,
+    /// The snapshots that it keeps.
+    pub snapshots: Option<Snapshots>,
 }
 
 impl NetworkInfo {
@@ -36,6 +39,7 @@ impl NetworkInfo {
             sync: watch::channel(SyncProgress::default()).1,
             version: version.into(),
             node: None,
+            snapshots: None,
         }
     }
 }

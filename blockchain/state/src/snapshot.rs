@@ -17,7 +17,7 @@ use alloy_primitives::{B256, U256, keccak256};
 use alloy_trie::nybbles::Nibbles;
 use alloy_trie::{HashBuilder, KECCAK_EMPTY};
 use borsh::{BorshDeserialize, BorshSerialize};
-use fjall::{PersistMode, Readable};
+use fjall::{OwnedWriteBatch, PersistMode, Readable};
 
 use crate::record::{self, AccountRecord, Head};
 use crate::store::{Keyspaces, RESTORING, State};
@@ -211,6 +211,12 @@ impl State {
 }
 
 impl Pieces {
+    /// The block after which the state is as the pieces have it.
+    #[must_use]
+    pub fn height(&self) -> u64 {
+        self.manifest.height
+    }
+
     /// The next piece; `None` after the last.
     #[expect(
         clippy::should_implement_trait,
@@ -382,14 +388,19 @@ impl Restore {
     }
 
     /// Rebuilds the trees and, if they have the certified root, makes the state visible. On any failure nothing is kept.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        let batch = self.state.0.keyspaces.db.batch();
+        self.finish_with(batch)
+    }
+
+    /// As [`Restore::finish`]; what is in the caller's batch is there with the state, in one atomic write, or not at all.
+    pub fn finish_with(mut self, mut batch: OwnedWriteBatch) -> Result<()> {
         let missing = self.missing().count();
         if missing > 0 {
             return Err(StateError::PiecesMissing(missing));
         }
         let keyspaces = self.state.0.keyspaces.clone();
         let root = rebuild(&keyspaces, &self.manifest)?;
-        let mut batch = keyspaces.db.batch();
         let height = self.manifest.height;
         keyspaces.write_head(
             &mut batch,

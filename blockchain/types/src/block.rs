@@ -8,6 +8,7 @@ use crate::encoding::{DecodeError, decode};
 use crate::evidence::{Evidence, MAX_EVIDENCE};
 use crate::hash::{Domain, derive, merkle_root};
 use crate::ids::{BlockId, Height, NodeId, Slot};
+use crate::validators::ValidatorSet;
 
 /// Most bytes of an encoded block (requirement L7: a bound at every door).
 pub const MAX_BLOCK_BYTES: usize = 8 << 20;
@@ -166,11 +167,16 @@ impl Block {
 
     /// Reads an encoded block: its size, its counts, and that the header's hashes are those of the body.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        const WHAT: &str = "a block";
-        let block: Self = decode(WHAT, bytes, MAX_BLOCK_BYTES)?;
+        let block: Self = decode("a block", bytes, MAX_BLOCK_BYTES)?;
+        block.check()?;
+        Ok(block)
+    }
+
+    fn check(&self) -> Result<(), DecodeError> {
+        let block = self;
         block.header.check_version()?;
         let malformed = |reason: &str| DecodeError::Malformed {
-            what: WHAT,
+            what: "a block",
             reason: reason.into(),
         };
         let Body {
@@ -201,6 +207,52 @@ impl Block {
         if block.header.evidence_hash != evidence_hash(evidence) {
             return Err(malformed("the evidence is not that of the header"));
         }
-        Ok(block)
+        Ok(())
+    }
+}
+
+/// A block with what makes it final, as backups and whoever copies a chain have it.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct CertifiedBlock {
+    /// The block.
+    pub block: Block,
+    /// By the validators of its height.
+    pub certificate: Certificate,
+    /// The set after it; only where it changes the set, since the header has no more than its hash.
+    pub next_validators: Option<ValidatorSet>,
+}
+
+impl CertifiedBlock {
+    /// Most bytes of an encoding.
+    pub const MAX_BYTES: usize =
+        MAX_BLOCK_BYTES + Certificate::MAX_BYTES + 1 + ValidatorSet::MAX_BYTES;
+
+    /// Its canonical encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let written = self.serialize(&mut bytes);
+        debug_assert!(written.is_ok(), "writing to memory does not fail");
+        bytes
+    }
+
+    /// Reads an encoding: sizes, that the body is the header's, and that there is a next set exactly where the header changes
+    /// it. Whether the block is final is not looked at.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        const WHAT: &str = "a certified block";
+        let certified: Self = decode(WHAT, bytes, Self::MAX_BYTES)?;
+        certified.block.check()?;
+        let Header {
+            validators_hash,
+            next_validators_hash,
+            ..
+        } = certified.block.header;
+        let named = (validators_hash != next_validators_hash).then_some(next_validators_hash);
+        if certified.next_validators.as_ref().map(ValidatorSet::hash) != named {
+            return Err(DecodeError::Malformed {
+                what: WHAT,
+                reason: "the next validators are not those of the header".into(),
+            });
+        }
+        Ok(certified)
     }
 }

@@ -22,8 +22,9 @@ mod validators;
 mod vote;
 
 pub use block::{
-    Block, Body, Header, MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_TRANSACTION_BYTES,
-    VRF_PROOF_BYTES, evidence_hash, last_commit_hash, receipts_root, transactions_root,
+    Block, Body, CertifiedBlock, Header, MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS,
+    MAX_TRANSACTION_BYTES, VRF_PROOF_BYTES, evidence_hash, last_commit_hash, receipts_root,
+    transactions_root,
 };
 pub use certificate::{Certificate, CertificateError, SignerBitmap};
 pub use encoding::{DecodeError, decode};

@@ -52,6 +52,9 @@ pub const fn quorum(total: usize) -> usize {
 }
 
 impl ValidatorSet {
+    /// Most bytes of an encoded set.
+    pub const MAX_BYTES: usize = 4 + 84 * MAX_VALIDATORS;
+
     /// A set of these validators, whatever their order.
     pub fn new(mut validators: Vec<Validator>) -> Result<Self, ValidatorSetError> {
         validators.sort_by_key(|validator| validator.node);

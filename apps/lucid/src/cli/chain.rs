@@ -11,9 +11,21 @@ pub struct NodeArgs {
     /// Folder of the node, made by 'lucid chain init' [default: node in the home folder]
     #[arg(long = "node-home", value_hint = ValueHint::DirPath)]
     pub folder: Option<PathBuf>,
+    /// How a node without a chain comes by one; where there is one already, it goes on from that
+    #[arg(long, value_enum, default_value_t = SyncArg::Blocks)]
+    pub sync: SyncArg,
     /// End when standard input does: for a program that starts nodes and must not leave any behind
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+/// How a node without a chain comes by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SyncArg {
+    /// Fetch every block since genesis and execute it: slowest, and the node then has the whole chain
+    Blocks,
+    /// Begin with a peer's newest snapshot, proven final from the genesis file on: minutes, and no block from before it
+    Snapshot,
 }
 
 /// `lucid devnet`
@@ -82,6 +94,12 @@ pub enum ChainCommand {
         #[command(flatten)]
         rpc: RpcArgs,
     },
+    /// Copy a running node's chain into a file, checked from genesis on while it is written; no keys. A file that is there goes on
+    Backup(BackupArgs),
+    /// Write the state after one block into a file that a node can begin with: a running node's newest, or a stopped node's last
+    Snapshot(SnapshotArgs),
+    /// Make a node's chain from such a file: every certificate checked, every block executed
+    Restore(RestoreArgs),
     /// Check such a proof, offline: the genesis file is all that is trusted
     VerifyFinality {
         /// The proof
@@ -91,6 +109,49 @@ pub enum ChainCommand {
         #[arg(long, value_hint = ValueHint::FilePath)]
         genesis: PathBuf,
     },
+}
+
+/// `lucid chain backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// File to write. If there is one, the blocks since are added; an interrupted run leaves FILE.part and goes on with it
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// Begin with the node's newest snapshot in place of block 1: smaller, restored faster, without the blocks before
+    #[arg(long)]
+    pub from_snapshot: bool,
+    /// The chain's genesis file [default: that of the node in the home folder]
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub genesis: Option<PathBuf>,
+    #[command(flatten)]
+    pub rpc: RpcArgs,
+}
+
+/// `lucid chain snapshot`
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// File to write; must not be there yet
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// Folder of a node that does not run: a snapshot is taken of its chain as it is now
+    #[arg(long, value_hint = ValueHint::DirPath, conflicts_with_all = ["genesis", "rpc"])]
+    pub node_home: Option<PathBuf>,
+    /// The chain's genesis file [default: that of the node in the home folder]
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub genesis: Option<PathBuf>,
+    #[command(flatten)]
+    pub rpc: RpcArgs,
+}
+
+/// `lucid chain restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A file of 'lucid chain backup' or 'lucid chain snapshot'
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Folder of the node: it has its genesis.json, and no chain yet [default: node in the home folder]
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub node_home: Option<PathBuf>,
 }
 
 /// Which node to ask.

@@ -13,6 +13,7 @@ use lucid_node::{Clock as _, SystemClock};
 
 use crate::App;
 use crate::cli::{ChainCommand, InitArgs, PaceArg};
+use crate::commands::archive;
 use crate::exit::{NOT_FOUND, TAMPERED, USAGE, exit};
 use crate::ui::{Tone, table};
 
@@ -58,6 +59,9 @@ pub fn run(app: &App, command: &ChainCommand) -> Result<()> {
             let proof = block_on(Client::new(&rpc.rpc)?.finality_proof(Height(*height)))?;
             write_proof(app, out.as_deref(), &proof)
         }
+        ChainCommand::Backup(args) => archive::backup(app, args),
+        ChainCommand::Snapshot(args) => archive::snapshot(app, args),
+        ChainCommand::Restore(args) => archive::restore(app, args),
         ChainCommand::VerifyFinality { proof, genesis } => verify_finality(app, proof, genesis),
     }
 }

@@ -4,11 +4,11 @@ use anyhow::{Context, Result};
 use lucid_node::LedgerError;
 use lucid_node::config::NodeConfig;
 use lucid_node::home::Home;
-use lucid_node::{LOG_FILTER, Listening, NodeError, RunOptions, SystemClock};
+use lucid_node::{LOG_FILTER, Listening, NodeError, RunOptions, SyncFrom, SystemClock};
 use tokio::sync::{oneshot, watch};
 
 use crate::App;
-use crate::cli::NodeArgs;
+use crate::cli::{NodeArgs, SyncArg};
 use crate::commands::gateway::stop_signal;
 use crate::exit::{DAMAGED, NOT_FOUND, USAGE, exit};
 
@@ -89,6 +89,10 @@ pub fn run(app: &App, args: &NodeArgs) -> Result<()> {
             ready: Some(ready),
             levels: Some(levels),
             clock: SystemClock { skew_ms },
+            sync: match args.sync {
+                SyncArg::Blocks => SyncFrom::Blocks,
+                SyncArg::Snapshot => SyncFrom::Snapshot,
+            },
         };
         Ok::<_, anyhow::Error>(lucid_node::run(options).await)
     })?;
