@@ -112,6 +112,7 @@ async fn measure(
     spinner.set_message("load");
     let mut load = Load::start(args, &nodes, signed).await?;
     tokio::time::sleep(warm_up).await;
+    load.steady();
     let before = usage(&nodes)?;
     let own_before = process::usage(std::process::id())?;
     let from = Instant::now();

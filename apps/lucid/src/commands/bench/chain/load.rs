@@ -172,8 +172,10 @@ struct Shared {
     waiting: AtomicUsize,
     refused: AtomicUsize,
     first_refusal: OnceLock<String>,
-    /// Most that may wait when as many are sent as blocks take.
+    /// Most that may wait while no more are sent than blocks take.
     window: AtomicUsize,
+    /// When the steady load began; until then blocks still grow, and what they cannot take would only pile up.
+    steady: OnceLock<Instant>,
 }
 
 /// A load that runs.
@@ -214,6 +216,11 @@ impl Load {
             stop,
             tasks,
         })
+    }
+
+    /// From now on the rate holds, whatever the blocks take.
+    pub fn steady(&self) {
+        let _first = self.shared.steady.set(Instant::now());
     }
 
     /// The blocks seen in a time.
@@ -301,12 +308,24 @@ struct Sender {
 impl Sender {
     /// One request after the other: a sender's transactions arrive in the order of their nonces.
     async fn run(self, stream: Vec<Signed>, mut stopped: watch::Receiver<bool>) -> Result<()> {
-        let begin = Instant::now();
         let mut rest = stream.as_slice();
         let mut tick = tokio::time::interval(TICK);
+        let mut begin = Instant::now();
         let mut sent = 0;
+        let mut steady = false;
         while !rest.is_empty() {
-            let due = self.due(begin, sent).min(rest.len());
+            if let Some(since) = self.shared.steady.get().filter(|_| !steady) {
+                (begin, sent, steady) = (*since, 0, true);
+            }
+            let mut due = if self.rate == 0.0 {
+                BATCH
+            } else {
+                self.due(begin, sent)
+            };
+            if self.rate == 0.0 || !steady {
+                due = due.min(self.room());
+            }
+            let due = due.min(rest.len());
             if due == 0 {
                 tokio::select! {
                     _ = tick.tick() => continue,
@@ -326,13 +345,14 @@ impl Sender {
         Ok(())
     }
 
-    /// How many to send now.
+    /// How many more the next blocks take.
+    fn room(&self) -> usize {
+        let window = self.shared.window.load(Ordering::Relaxed);
+        window.saturating_sub(self.shared.waiting.load(Ordering::Relaxed))
+    }
+
+    /// How many to send now, to keep the rate.
     fn due(&self, begin: Instant, sent: usize) -> usize {
-        if self.rate == 0.0 {
-            let window = self.shared.window.load(Ordering::Relaxed);
-            let waiting = self.shared.waiting.load(Ordering::Relaxed);
-            return window.saturating_sub(waiting).min(BATCH);
-        }
         let due = Duration::from_secs(1).div_f64(self.rate);
         let all = begin.elapsed().as_nanos() / due.as_nanos().max(1);
         usize::try_from(all)
