@@ -18,8 +18,8 @@ use crate::exit::{FAILURE, NOT_FOUND, exit};
 
 /// Chain id of networks on this machine.
 pub const CHAIN_ID: u64 = 19_450_927;
-/// How long the nodes may take to answer for the first time.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the nodes may take to answer for the first time: a genesis of a million accounts takes them a minute.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a node may take to stop by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
