@@ -95,7 +95,7 @@ pub enum Command {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Measure the pipeline, the gateway and verification against named peers
+    /// Measure the pipeline, the gateway, verification and the chain against named peers
     Bench(BenchArgs),
     /// Print a shell completion script
     Completions {
@@ -455,7 +455,7 @@ pub enum ConfigCommand {
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// What to measure [default: all]
-    #[arg(value_parser = ["pipeline", "memory", "verify", "gateway", "office"])]
+    #[arg(value_parser = ["pipeline", "memory", "verify", "gateway", "office", "chain"])]
     pub what: Vec<String>,
     /// Megabytes of each data set
     #[arg(long, default_value_t = 96)]
@@ -466,4 +466,31 @@ pub struct BenchArgs {
     /// Write a session of so many minutes and say what it cost: 'memory' runs itself again with this
     #[arg(long, hide = true)]
     pub child: Option<String>,
+    /// Of `lucid bench chain`.
+    #[command(flatten)]
+    pub chain: ChainBenchArgs,
+}
+
+/// `lucid bench chain`
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Chain")]
+pub struct ChainBenchArgs {
+    /// Validators, each a process
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub validators: u16,
+    /// Accounts with coins at genesis; the first 2,000 of them send
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    pub accounts: u32,
+    /// Registrations a second; 0 sends as many as blocks take
+    #[arg(long, default_value_t = 1_200, value_parser = clap::value_parser!(u32).range(0..=20_000))]
+    pub rate: u32,
+    /// Seconds of load that are not measured: the gas limit grows to it block by block
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub warm_up: u64,
+    /// Seconds of load that are measured
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=3_600))]
+    pub seconds: u64,
+    /// Seconds without load that are measured
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub idle: u64,
 }

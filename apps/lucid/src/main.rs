@@ -13,6 +13,7 @@ mod config;
 mod exit;
 mod hosted;
 mod keyring;
+mod processes;
 mod recording;
 mod ui;
 

@@ -23,6 +23,12 @@ const VERSION: u8 = 1;
 const ZSTD_LEVEL: i32 = 1;
 /// Most bytes of one block's receipts, decompressed.
 const MAX_RECEIPTS_BYTES: usize = 256 << 20;
+/// Memory for what is written and not sorted into files yet, a keyspace: of blocks and all that comes with each transaction, and
+/// of the rest. fjall's default, 64 MiB for each, makes a busy node hundreds of MiB large.
+const LARGE_MEMTABLE: u64 = 8 << 20;
+const SMALL_MEMTABLE: u64 = 1 << 20;
+/// Bytes of the database's journal. It bounds how much is read again at a start, and what an idle chain keeps on the disk.
+const JOURNAL: u64 = 128 << 20;
 /// Most blocks kept that were proposed and not decided, a height.
 const MAX_UNDECIDED: usize = 16;
 
@@ -89,6 +95,7 @@ impl Store {
         };
         let db = Database::builder(path)
             .cache_size(options.cache)
+            .max_journaling_size(JOURNAL)
             .open()
             .map_err(|source| match source {
                 fjall::Error::Locked => LedgerError::InUse {
@@ -96,24 +103,26 @@ impl Store {
                 },
                 source => fault(source),
             })?;
-        let keyspace = |name: &str| {
-            db.keyspace(name, KeyspaceCreateOptions::default)
-                .map_err(fault)
+        let sized = |name: &str, memtable| {
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
+            db.keyspace(name, options).map_err(fault)
         };
+        let large = |name| sized(name, LARGE_MEMTABLE);
+        let keyspace = |name| sized(name, SMALL_MEMTABLE);
         let store = Self {
             path: path.to_owned(),
             durability: options.durability,
             meta: keyspace("meta")?,
             headers: keyspace("headers")?,
-            bodies: keyspace("bodies")?,
+            bodies: large("bodies")?,
             certificates: keyspace("certificates")?,
-            receipts: keyspace("receipts")?,
+            receipts: large("receipts")?,
             ids: keyspace("ids")?,
-            transactions: keyspace("transactions")?,
+            transactions: large("transactions")?,
             sets: keyspace("validator-sets")?,
             set_changes: keyspace("set-changes")?,
             slots: keyspace("slots")?,
-            undecided: keyspace("undecided")?,
+            undecided: large("undecided")?,
             db,
         };
         store.check_origin(genesis)?;

@@ -56,7 +56,7 @@ pub(crate) struct Keyspaces {
 
 impl Keyspaces {
     fn open(db: &Database) -> Result<Self> {
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(16 << 20);
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(8 << 20);
         let small = || KeyspaceCreateOptions::default().max_memtable_size(2 << 20);
         Ok(Self {
             db: db.clone(),

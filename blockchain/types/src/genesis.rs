@@ -117,8 +117,8 @@ pub enum GenesisError {
 impl Genesis {
     /// The version this code reads and writes.
     pub const VERSION: u8 = 1;
-    /// Most bytes of a genesis file.
-    pub const MAX_BYTES: usize = 4 << 20;
+    /// Most bytes of a genesis file: two million accounts and more.
+    pub const MAX_BYTES: usize = 256 << 20;
 
     /// Reads and checks a genesis file (JSON).
     pub fn parse(json: &[u8]) -> Result<Self, GenesisError> {

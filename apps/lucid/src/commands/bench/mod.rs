@@ -6,10 +6,12 @@
 //! verify     a sealed recording, without and with keys   beside plain BLAKE3
 //! gateway    throughput, latency, idle sessions          beside the same connection without it
 //! office     a real desktop: kB a minute                 beside its bounds
+//! chain      validators as processes, under load         beside one thread with the same blocks
 //! ```
 //!
 //! Nothing is asserted here: a machine that is busy or slow prints its figures all the same.
 
+mod chain;
 mod data;
 mod gateway;
 mod memory;
@@ -106,7 +108,7 @@ pub fn run(app: &App, args: &BenchArgs) -> Result<()> {
             args.megabytes, args.runs
         ));
     }
-    let all: [(&str, &str, Measure); 5] = [
+    let all: [(&str, &str, Measure); 6] = [
         (
             "pipeline",
             "Pipeline: records to sealed chunks on the disk",
@@ -123,6 +125,11 @@ pub fn run(app: &App, args: &BenchArgs) -> Result<()> {
             "office",
             "Office work: a real desktop at 1024×768",
             office::run,
+        ),
+        (
+            "chain",
+            "Chain: validators on this machine, registrations over JSON-RPC",
+            chain::run,
         ),
     ];
     let mut sections = Vec::new();
