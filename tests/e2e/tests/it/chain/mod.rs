@@ -3,10 +3,12 @@
 //! Nothing here asserts how fast something is, except where a time is what is promised; what is waited for has
 //! [`crate::support::PATIENCE`].
 
+mod archive;
 mod blocks;
 mod crashes;
 mod devnet;
 mod network;
 mod partition;
 mod proofs;
+mod snapshots;
 mod starts;
