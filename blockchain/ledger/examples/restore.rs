@@ -1,0 +1,183 @@
+//! Restores a chain of many registrations from its archive, and prints how fast beside what cannot be done without: executing the
+//! blocks (as building them took), and copying the file.
+//!
+//! ```text
+//! cargo run --release -p lucid-ledger --example restore -- --transactions 1000000
+//! ```
+//! One validator in this process. The restore is a process of its own, so that nothing is in memory from building. It takes some
+//! gigabytes in the folder for temporary files (`TMPDIR`) and three minutes a million on two cores; without arguments, seconds.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark"
+)]
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{Address, B256, keccak256};
+use lucid_chain_types::contracts::LUCID_ANCHORS;
+use lucid_ledger::{ArchiveReader, ArchiveWriter, Durability, Ledger, LedgerOptions, Restored};
+
+#[expect(dead_code, reason = "shared with the tests")]
+#[path = "../tests/it/support.rs"]
+mod support;
+
+use support::{Net, User};
+
+/// Accounts that register, each once a block.
+const USERS: u64 = 1_000;
+/// Gas that a registration asks for.
+const GAS: u64 = 110_000;
+const DEFAULT: u64 = 20_000;
+
+const OPTIONS: LedgerOptions = LedgerOptions {
+    history: 256,
+    cache: 128 << 20,
+    durability: Durability::OnPersist,
+};
+
+fn register(seed: u64, owner: Address) -> Vec<u8> {
+    let selector =
+        &keccak256("registerSession(bytes32,address,bytes32,bytes32,bytes32,uint64)")[..4];
+    let word = |kind: u64| keccak256([kind.to_be_bytes(), seed.to_be_bytes()].concat());
+    [
+        selector,
+        word(10).as_slice(),
+        owner.into_word().as_slice(),
+        word(1).as_slice(),
+        word(2).as_slice(),
+        word(3).as_slice(),
+        B256::with_last_byte(7).as_slice(),
+    ]
+    .concat()
+}
+
+/// Builds a chain and its archive; how long the blocks took to build, with signatures, execution and state root.
+fn build(transactions: u64, path: &Path) -> (Net, u64, Duration) {
+    let users: Vec<User> = (0..USERS).map(User::new).collect();
+    let mut net = Net::with(1, USERS, OPTIONS);
+    let output = BufWriter::new(File::create(path).unwrap());
+    let mut writer = ArchiveWriter::new(output, &net.trusted()).unwrap();
+    let (mut sent, mut blocks, mut building) = (0, 0, Duration::ZERO);
+    let mut nonces = vec![0; users.len()];
+    while sent < transactions {
+        // A block may use half of its gas without the base fee going up; this chain is in a hurry.
+        let room = (net.ledger.head().next.gas_limit / GAS).min(USERS);
+        let count = room.min(transactions - sent);
+        let batch: Vec<Vec<u8>> = (0..count)
+            .map(|at| {
+                let at = usize::try_from((sent + at) % USERS).unwrap();
+                let nonce = nonces[at];
+                nonces[at] += 1;
+                let input = register(nonce * USERS + at as u64, users[at].address);
+                users[at].call(nonce, LUCID_ANCHORS, 0, input)
+            })
+            .collect();
+        let proposal = net.proposal(net.time_ms() + 1_000, batch, Vec::new());
+        let start = Instant::now();
+        let built = net.ledger.build(proposal).unwrap();
+        building += start.elapsed();
+        assert_eq!(built.executed.receipts.len() as u64, count);
+        assert!(
+            built
+                .executed
+                .receipts
+                .iter()
+                .all(|receipt| receipt.success)
+        );
+        let height = net.take(built).header.height;
+        writer
+            .block(&net.ledger.certified(height).unwrap().unwrap())
+            .unwrap();
+        sent += count;
+        blocks += 1;
+    }
+    writer
+        .finish()
+        .unwrap()
+        .into_inner()
+        .unwrap()
+        .sync_all()
+        .unwrap();
+    (net, blocks, building)
+}
+
+/// In a process of its own: prints seconds, transactions, root and the most memory it had, KiB.
+fn restore(path: &Path) {
+    let net = Net::with(1, USERS, OPTIONS);
+    let folder = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let ledger = Ledger::open(folder.path(), net.genesis.clone(), OPTIONS).unwrap();
+    let input = BufReader::with_capacity(1 << 20, File::open(path).unwrap());
+    let archive = ArchiveReader::open(input, &net.trusted()).unwrap();
+    let Restored { transactions, .. } = ledger.restore(archive, |_| ()).unwrap();
+    let seconds = start.elapsed().as_secs_f64();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+    println!(
+        "{seconds} {transactions} {} {}",
+        ledger.state().root(),
+        peak.unwrap_or("0")
+    );
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let transactions = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => DEFAULT,
+        ["--transactions", count] => count.parse().unwrap(),
+        ["--restore", path] => return restore(&PathBuf::from(path)),
+        _ => panic!("usage: restore [--transactions COUNT]"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive");
+    let (net, blocks, building) = build(transactions, &path);
+    let bytes = fs::metadata(&path).unwrap().len();
+
+    let start = Instant::now();
+    let copy = folder.path().join("copy");
+    fs::copy(&path, &copy).unwrap();
+    File::open(&copy).unwrap().sync_all().unwrap();
+    let copying = start.elapsed();
+
+    let output = Command::new(std::env::current_exe().unwrap())
+        .arg("--restore")
+        .arg(&path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let [seconds, restored, root, peak] = text.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    };
+    assert_eq!(root, net.ledger.state().root().to_string());
+    assert_eq!(restored, transactions.to_string());
+    let seconds: f64 = seconds.parse().unwrap();
+    let count = transactions as f64;
+    let rate = |seconds: f64| count / seconds;
+    let building = building.as_secs_f64();
+    println!("{transactions} registrations in {blocks} blocks, an archive of {bytes} bytes");
+    println!(
+        "  restored: {seconds:9.1} s  {:9.0} transactions a second  ({} MiB of memory at most)",
+        rate(seconds),
+        peak.parse::<u64>().unwrap() / 1_024
+    );
+    println!(
+        "  building: {building:9.1} s  {:9.0}  signatures, execution and state root, nothing written: {:.2} of its time",
+        rate(building),
+        seconds / building
+    );
+    println!(
+        "  copying:  {:9.1} s  {:9.0}  the file alone, synced: {:.0} times its time",
+        copying.as_secs_f64(),
+        rate(copying.as_secs_f64()),
+        seconds / copying.as_secs_f64()
+    );
+}
