@@ -22,7 +22,10 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, keccak256};
 use lucid_chain_types::contracts::LUCID_ANCHORS;
-use lucid_ledger::{ArchiveReader, ArchiveWriter, Durability, Ledger, LedgerOptions, Restored};
+use lucid_ledger::{
+    ArchiveReader, ArchiveWriter, Durability, Ledger, LedgerOptions, Restored, SnapshotManifest,
+    Snapshots,
+};
 
 #[expect(dead_code, reason = "shared with the tests")]
 #[path = "../tests/it/support.rs"]
@@ -34,6 +37,8 @@ use support::{Net, User};
 const USERS: u64 = 1_000;
 /// Gas that a registration asks for.
 const GAS: u64 = 110_000;
+/// Wei a gas; the accounts offer ten times as much.
+const HIGH_FEE: u64 = 100_000_000_000;
 const DEFAULT: u64 = 20_000;
 
 const OPTIONS: LedgerOptions = LedgerOptions {
@@ -58,17 +63,32 @@ fn register(seed: u64, owner: Address) -> Vec<u8> {
     .concat()
 }
 
-/// Builds a chain and its archive; how long the blocks took to build, with signatures, execution and state root.
-fn build(transactions: u64, path: &Path) -> (Net, u64, Duration) {
+/// Time that all threads of this process were on a processor, s, to a hundredth.
+fn on_processor() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // After the name, which may hold anything, utime and stime are the 12th and 13th; Linux counts them in hundredths.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .map(|ticks| ticks.parse::<f64>().unwrap())
+        .sum::<f64>()
+        / 100.0
+}
+
+/// Builds a chain and its archive; how long the blocks took to build, with signatures, execution and state root, by the clock and
+/// on processors.
+fn build(transactions: u64, path: &Path) -> (Net, u64, Duration, f64) {
     let users: Vec<User> = (0..USERS).map(User::new).collect();
     let mut net = Net::with(1, USERS, OPTIONS);
     let output = BufWriter::new(File::create(path).unwrap());
     let mut writer = ArchiveWriter::new(output, &net.trusted()).unwrap();
-    let (mut sent, mut blocks, mut building) = (0, 0, Duration::ZERO);
+    let (mut sent, mut blocks, mut building, mut worked) = (0, 0, Duration::ZERO, 0.0);
     let mut nonces = vec![0; users.len()];
     while sent < transactions {
-        // A block may use half of its gas without the base fee going up; this chain is in a hurry.
-        let room = (net.ledger.head().next.gas_limit / GAS).min(USERS);
+        // Above half of its gas the base fee goes up: full blocks while it is low, and half full ones until it is again.
+        let next = net.ledger.head().next;
+        let share = if next.base_fee < HIGH_FEE { 1 } else { 2 };
+        let room = (next.gas_limit / GAS / share).min(USERS);
         let count = room.min(transactions - sent);
         let batch: Vec<Vec<u8>> = (0..count)
             .map(|at| {
@@ -80,9 +100,10 @@ fn build(transactions: u64, path: &Path) -> (Net, u64, Duration) {
             })
             .collect();
         let proposal = net.proposal(net.time_ms() + 1_000, batch, Vec::new());
-        let start = Instant::now();
+        let (start, before) = (Instant::now(), on_processor());
         let built = net.ledger.build(proposal).unwrap();
         building += start.elapsed();
+        worked += on_processor() - before;
         assert_eq!(built.executed.receipts.len() as u64, count);
         assert!(
             built
@@ -105,14 +126,14 @@ fn build(transactions: u64, path: &Path) -> (Net, u64, Duration) {
         .unwrap()
         .sync_all()
         .unwrap();
-    (net, blocks, building)
+    (net, blocks, building, worked)
 }
 
-/// In a process of its own: prints seconds, transactions, root and the most memory it had, KiB.
+/// In a process of its own: prints seconds by the clock and on processors, transactions, root and the most memory it had, KiB.
 fn restore(path: &Path) {
     let net = Net::with(1, USERS, OPTIONS);
     let folder = tempfile::tempdir().unwrap();
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), on_processor());
     let ledger = Ledger::open(folder.path(), net.genesis.clone(), OPTIONS).unwrap();
     let input = BufReader::with_capacity(1 << 20, File::open(path).unwrap());
     let archive = ArchiveReader::open(input, &net.trusted()).unwrap();
@@ -123,7 +144,8 @@ fn restore(path: &Path) {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
     println!(
-        "{seconds} {transactions} {} {}",
+        "{seconds} {} {transactions} {} {}",
+        on_processor() - before,
         ledger.state().root(),
         peak.unwrap_or("0")
     );
@@ -139,8 +161,28 @@ fn main() {
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("archive");
-    let (net, blocks, building) = build(transactions, &path);
+    let (net, blocks, building, worked) = build(transactions, &path);
     let bytes = fs::metadata(&path).unwrap().len();
+
+    let snapshots = Snapshots::open(folder.path().join("snapshots")).unwrap();
+    let start = Instant::now();
+    let height = snapshots.make(net.ledger.snapshot().unwrap()).unwrap();
+    let making = start.elapsed().as_secs_f64();
+    let snapshot = SnapshotManifest::decode(&snapshots.manifest(height).unwrap().unwrap())
+        .and_then(|manifest| manifest.verify(&net.trusted()))
+        .unwrap();
+    let data = folder.path().join("data");
+    let start = Instant::now();
+    let ledger = Ledger::open(&data, net.genesis.clone(), OPTIONS).unwrap();
+    let piece = |index| {
+        Ok(snapshots
+            .piece(height, u32::try_from(index).unwrap())?
+            .unwrap())
+    };
+    ledger.import(&snapshot, piece).unwrap();
+    let importing = start.elapsed().as_secs_f64();
+    assert_eq!(ledger.head().id, net.ledger.head().id);
+    drop(ledger);
 
     let start = Instant::now();
     let copy = folder.path().join("copy");
@@ -154,7 +196,9 @@ fn main() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let [seconds, restored, root, peak] = text.split_whitespace().collect::<Vec<_>>()[..] else {
+    let [seconds, processor, restored, root, peak] =
+        text.split_whitespace().collect::<Vec<_>>()[..]
+    else {
         panic!("{text}{}", String::from_utf8_lossy(&output.stderr));
     };
     assert_eq!(root, net.ledger.state().root().to_string());
@@ -165,17 +209,25 @@ fn main() {
     let building = building.as_secs_f64();
     println!("{transactions} registrations in {blocks} blocks, an archive of {bytes} bytes");
     println!(
-        "  restored: {seconds:9.1} s  {:9.0} transactions a second  ({} MiB of memory at most)",
+        "  restored: {seconds:9.1} s  {:9.0} transactions a second; {processor} s of processor time, {} MiB of memory at most",
         rate(seconds),
         peak.parse::<u64>().unwrap() / 1_024
     );
     println!(
-        "  building: {building:9.1} s  {:9.0}  signatures, execution and state root, nothing written: {:.2} of its time",
+        "  building: {building:9.1} s  {:9.0}  signatures, execution and state root, nothing written; {worked:.1} s of processor time: \
+         restoring took {:.2} of its time and {:.2} of its processor time",
         rate(building),
-        seconds / building
+        seconds / building,
+        processor.parse::<f64>().unwrap() / worked
     );
     println!(
-        "  copying:  {:9.1} s  {:9.0}  the file alone, synced: {:.0} times its time",
+        "  snapshot: {} bytes, made in {making:.1} s, taken in in {importing:.1} s: {:.0} transactions a second, {:.2} of the restore's time",
+        snapshots.newest_bytes().unwrap(),
+        rate(importing),
+        importing / seconds
+    );
+    println!(
+        "  copying:  {:9.1} s  {:9.0}  the file alone, synced: restoring took {:.0} times its time",
         copying.as_secs_f64(),
         rate(copying.as_secs_f64()),
         seconds / copying.as_secs_f64()
