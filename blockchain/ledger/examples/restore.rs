@@ -5,7 +5,7 @@
 //! cargo run --release -p lucid-ledger --example restore -- --transactions 1000000
 //! ```
 //! One validator in this process. The restore is a process of its own, so that nothing is in memory from building. It takes some
-//! gigabytes in the folder for temporary files (`TMPDIR`) and three minutes a million on two cores; without arguments, seconds.
+//! gigabytes in the folder for temporary files (`TMPDIR`) and minutes a million; without arguments, seconds.
 
 #![expect(
     clippy::print_stdout,
@@ -203,13 +203,13 @@ fn main() {
     };
     assert_eq!(root, net.ledger.state().root().to_string());
     assert_eq!(restored, transactions.to_string());
-    let seconds: f64 = seconds.parse().unwrap();
+    let (seconds, processor): (f64, f64) = (seconds.parse().unwrap(), processor.parse().unwrap());
     let count = transactions as f64;
     let rate = |seconds: f64| count / seconds;
     let building = building.as_secs_f64();
     println!("{transactions} registrations in {blocks} blocks, an archive of {bytes} bytes");
     println!(
-        "  restored: {seconds:9.1} s  {:9.0} transactions a second; {processor} s of processor time, {} MiB of memory at most",
+        "  restored: {seconds:9.1} s  {:9.0} transactions a second; {processor:.1} s of processor time, {} MiB of memory at most",
         rate(seconds),
         peak.parse::<u64>().unwrap() / 1_024
     );
@@ -218,7 +218,7 @@ fn main() {
          restoring took {:.2} of its time and {:.2} of its processor time",
         rate(building),
         seconds / building,
-        processor.parse::<f64>().unwrap() / worked
+        processor / worked
     );
     println!(
         "  snapshot: {} bytes, made in {making:.1} s, taken in in {importing:.1} s: {:.0} transactions a second, {:.2} of the restore's time",
