@@ -11,6 +11,10 @@
 //!
 //! What is there after a crash is a whole number of blocks: a block, its state and its certificate are written by one batch
 //! that is synced before the head moves (requirement L11). Start reading at [`Ledger::commit`].
+//!
+//! A chain leaves and comes as a snapshot ([`Ledger::snapshot`], [`Ledger::import`]) or as an archive, a file of blocks that may begin
+//! with one ([`ArchiveWriter`], [`Ledger::restore`]). Both are checked with the genesis file alone; docs/blockchain/archive.md has
+//! their bytes.
 
 mod archive;
 mod error;

@@ -43,6 +43,28 @@ impl Snapshots {
         Ok(snapshots)
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Bytes of the newest snapshot; 0 where there is none.
+    pub fn newest_bytes(&self) -> Result<u64, LedgerError> {
+        let Some(newest) = self.heights()?.first().copied() else {
+            return Ok(0);
+        };
+        let folder = self.folder.join(newest.0.to_string());
+        let sum = || {
+            let mut bytes = 0;
+            for entry in fs::read_dir(&folder)? {
+                bytes += entry?.metadata()?.len();
+            }
+            Ok(bytes)
+        };
+        sum().map_err(|source| LedgerError::file(&folder, source))
+    }
+
     /// Heights of the snapshots that are whole, the newest first.
     pub fn heights(&self) -> Result<Vec<Height>, LedgerError> {
         let fault = |source| LedgerError::file(&self.folder, source);

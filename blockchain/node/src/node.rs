@@ -26,7 +26,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{MempoolSection, NodeConfig, Role, RpcSection};
 use crate::driver::{Driver, Leader, Progress};
 use crate::home::{Home, KeyFile, short};
-use crate::snapshots::Joined;
+use crate::snapshots::{Joined, Making};
 use crate::{NodeError, metrics, snapshots};
 
 /// How often the node looks at its surroundings: peers, disk, pool.
@@ -221,11 +221,11 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
             monitor: monitor_at,
         });
     }
-    let (snapshot_every, every) = watch::channel(config.state.snapshot_every);
+    let (making, settings) = watch::channel(making(&config));
     tasks.spawn(snapshots::make(
         ledger.clone(),
         snapshots.clone(),
-        every,
+        settings,
         sync.subscribe(),
     ));
     tasks.spawn(take_gossip(pool.clone(), snapshots.clone(), gossip_events));
@@ -239,7 +239,7 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         peers,
         sync,
         snapshots,
-        snapshot_every,
+        making,
         config: config.clone(),
         rpc_limits: rpc.as_ref().map(RpcHandle::limits_setter),
         levels,
@@ -307,6 +307,13 @@ fn mempool_limits(section: &MempoolSection) -> lucid_mempool::Limits {
         per_sender: section.max_per_sender,
         ttl_ms: section.ttl_seconds.saturating_mul(1_000),
         ..lucid_mempool::Limits::default()
+    }
+}
+
+fn making(config: &NodeConfig) -> Making {
+    Making {
+        every: config.state.snapshot_every,
+        min_free: config.node.min_free,
     }
 }
 
@@ -518,7 +525,7 @@ struct Around {
     peers: watch::Sender<Vec<PeerInfo>>,
     sync: watch::Sender<SyncProgress>,
     snapshots: Snapshots,
-    snapshot_every: watch::Sender<u64>,
+    making: watch::Sender<Making>,
     config: NodeConfig,
     rpc_limits: Option<Box<dyn Fn(RpcLimits) + Send + Sync>>,
     levels: Option<Levels>,
@@ -681,7 +688,7 @@ impl Around {
         self.config.log.level = new.log.level;
         self.config.node.min_free = new.node.min_free;
         self.config.state.snapshot_every = new.state.snapshot_every;
-        self.snapshot_every.send_replace(new.state.snapshot_every);
+        self.making.send_replace(making(&self.config));
         self.config.rpc.max_log_blocks = new.rpc.max_log_blocks;
         self.config.rpc.max_logs = new.rpc.max_logs;
         self.config.rpc.max_executions = new.rpc.max_executions;
@@ -689,10 +696,15 @@ impl Around {
     }
 }
 
+/// Bytes free where a folder is.
+pub(crate) fn disk_free(path: &Path) -> Result<u64, NodeError> {
+    let stat = rustix::fs::statvfs(path).map_err(|error| NodeError::file(path, error.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// Bytes free where the data is; an error when there are too few to go on.
 fn check_disk(data: &Path, least: u64) -> Result<u64, NodeError> {
-    let stat = rustix::fs::statvfs(data).map_err(|error| NodeError::file(data, error.into()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free = disk_free(data)?;
     if free < least {
         return Err(NodeError::DiskFull {
             path: data.to_owned(),

@@ -7,7 +7,8 @@
 //!                    each checked ─▶ HOME/snapshots/incoming ─▶ ledger (root checked) ─▶ consensus at the next height
 //! ```
 
-use std::collections::{HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::NodeError;
-use crate::node::blocking;
+use crate::node::{blocking, disk_free};
 
 /// How long a node looks for peers with a snapshot before it takes the blocks instead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,18 +39,28 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Requests in a row that a peer may leave without an answer.
 const MAX_FAILURES: u32 = 3;
 
+/// What may change of how snapshots are made while the node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Making {
+    /// Blocks from one to the next; 0 for none.
+    pub(crate) every: u64,
+    /// Bytes that stay free on the disk.
+    pub(crate) min_free: u64,
+}
+
 /// Makes a snapshot whenever the chain passes a height of which `every` is a factor, on a thread of its own.
+/// Not where it could bring the disk below what has to stay free, which would stop the node.
 pub(crate) async fn make(
     ledger: Ledger,
     snapshots: Snapshots,
-    every: watch::Receiver<u64>,
+    settings: watch::Receiver<Making>,
     sync: watch::Receiver<SyncProgress>,
 ) -> Result<(), NodeError> {
     let mut heads = ledger.watch();
     let mut before = *heads.borrow_and_update();
     while heads.changed().await.is_ok() {
         let head = *heads.borrow_and_update();
-        let every = *every.borrow();
+        let Making { every, min_free } = *settings.borrow();
         let due = every > 0 && before.0 / every < head.0 / every;
         before = head;
         // Who is catching up passes many, none of which anybody would ask for.
@@ -58,9 +69,23 @@ pub(crate) async fn make(
         }
         let (ledger, snapshots) = (ledger.clone(), snapshots.clone());
         let started = Instant::now();
-        let made = blocking(move || Ok(snapshots.make(ledger.snapshot()?)?)).await;
+        let made = blocking(move || {
+            // As large as the last one, and a quarter more.
+            let needs = snapshots.newest_bytes()?;
+            let needs = needs.saturating_add(needs / 4).saturating_add(min_free);
+            let free = disk_free(snapshots.folder())?;
+            if free < needs {
+                warn!(free, needs, "there is no room for a snapshot");
+                return Ok(None);
+            }
+            Ok(Some(snapshots.make(ledger.snapshot()?)?))
+        })
+        .await;
         match made {
-            Ok(height) => info!(%height, seconds = started.elapsed().as_secs(), "made a snapshot"),
+            Ok(Some(height)) => {
+                info!(%height, seconds = started.elapsed().as_secs(), "made a snapshot");
+            }
+            Ok(None) => {}
             // The chain goes on without it. Where it is the disk, the node's own look at it says so.
             Err(error) => warn!(%head, %error, "no snapshot was made"),
         }
@@ -115,6 +140,7 @@ pub(crate) async fn join(
         ledger,
         snapshots,
         liars: HashSet::new(),
+        fruitless: HashMap::new(),
         refused: HashSet::new(),
     };
     let joined = joining.run();
@@ -142,12 +168,21 @@ struct Offer {
     peers: Vec<PeerId>,
 }
 
+/// What an attempt to fetch pieces brought.
+struct Fetched {
+    taken: usize,
+    missing: usize,
+}
+
 struct Joining<'a> {
     gossip: &'a Gossip,
     ledger: &'a Ledger,
     snapshots: &'a Snapshots,
     /// Peers that are not asked again.
     liars: HashSet<PeerId>,
+    /// How often a peer said that it has snapshots and gave none: those are asked last, or a few of them could keep all others from
+    /// being asked.
+    fruitless: HashMap<PeerId, u32>,
     /// Contents that did not make the state they should.
     refused: HashSet<B256>,
 }
@@ -166,13 +201,20 @@ impl Joining<'_> {
                 continue;
             };
             let incoming = Arc::new(incoming);
-            if !self.fetch(&incoming, &peers).await? {
-                warn!("not all of the snapshot could be fetched; looking again");
-                // Each look that brought pieces is followed by another.
-                sleep(LOOK_EVERY).await;
+            let Fetched { taken, missing } = self.fetch(&incoming, &peers).await?;
+            if taken > 0 {
+                // Patience is for peers that give nothing, not for a long way.
+                deadline = Instant::now() + PATIENCE;
+            }
+            if missing > 0 {
+                warn!(
+                    missing,
+                    "not all of the snapshot could be fetched; looking again"
+                );
                 if Instant::now() >= deadline {
                     return Ok(Joined::Nobody);
                 }
+                sleep(LOOK_EVERY).await;
                 continue;
             }
             let height = incoming.snapshot().height();
@@ -185,19 +227,20 @@ impl Joining<'_> {
 
     /// What peers offer whose proof leads from genesis to the block; the newest first, and of one height what most have.
     async fn offers(&mut self) -> Result<Vec<Offer>, NodeError> {
-        let mut peers: Vec<(Height, PeerId)> = self
+        let mut peers: Vec<(u32, Reverse<Height>, PeerId)> = self
             .gossip
             .peers()
             .iter()
             .filter(|peer| !self.liars.contains(&peer.peer))
             .filter_map(|peer| {
                 let newest = peer.status.as_ref()?.snapshots.iter().max()?;
-                Some((*newest, peer.peer))
+                let fruitless = self.fruitless.get(&peer.peer).copied().unwrap_or_default();
+                Some((fruitless, Reverse(*newest), peer.peer))
             })
             .collect();
-        peers.sort_unstable_by(|a, b| b.cmp(a));
+        peers.sort_unstable();
         let mut asked = JoinSet::new();
-        for (_, peer) in peers.into_iter().take(ASKED) {
+        for (.., peer) in peers.into_iter().take(ASKED) {
             let gossip = self.gossip.clone();
             asked.spawn(async move { (peer, gossip.request_snapshot_manifest(peer).await) });
         }
@@ -208,6 +251,7 @@ impl Joining<'_> {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     debug!(%peer, %error, "no manifest");
+                    *self.fruitless.entry(peer).or_default() += 1;
                     continue;
                 }
             };
@@ -233,7 +277,7 @@ impl Joining<'_> {
             }
         }
         offers.retain(|offer| !self.refused.contains(&offer.contents));
-        offers.sort_by_key(|offer| std::cmp::Reverse((offer.snapshot.height(), offer.peers.len())));
+        offers.sort_by_key(|offer| Reverse((offer.snapshot.height(), offer.peers.len())));
         Ok(offers)
     }
 
@@ -256,12 +300,12 @@ impl Joining<'_> {
         Ok(Some((incoming, newest.peers)))
     }
 
-    /// Fetches what is missing; whether nothing is missing any more.
+    /// Fetches what is missing, until nothing is or nobody gives more.
     async fn fetch(
         &mut self,
         incoming: &Arc<Incoming>,
         peers: &[PeerId],
-    ) -> Result<bool, NodeError> {
+    ) -> Result<Fetched, NodeError> {
         let looked = Arc::clone(incoming);
         let mut queue: VecDeque<usize> = blocking(move || Ok(looked.missing()?)).await?.into();
         let height = incoming.snapshot().height();
@@ -277,6 +321,7 @@ impl Joining<'_> {
             free.extend(peers.iter().map(|peer| (*peer, 0)));
         }
         let mut asked = JoinSet::new();
+        let mut taken = 0;
         loop {
             while !queue.is_empty()
                 && let Some((peer, failures)) = free.pop_front()
@@ -299,7 +344,10 @@ impl Joining<'_> {
                 });
             }
             let Some(answer) = asked.join_next().await else {
-                return Ok(queue.is_empty());
+                return Ok(Fetched {
+                    taken,
+                    missing: queue.len(),
+                });
             };
             let (peer, failures, index, answer) =
                 answer.map_err(|error| NodeError::Panicked(error.to_string()))?;
@@ -309,6 +357,7 @@ impl Joining<'_> {
                     match blocking(move || Ok(taking.put(index, &bytes))).await? {
                         Ok(()) => {
                             debug!(%peer, index, "a piece of the snapshot is here");
+                            taken += 1;
                             free.push_back((peer, 0));
                         }
                         Err(LedgerError::Snapshot(reason)) => {

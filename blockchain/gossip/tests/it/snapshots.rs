@@ -9,7 +9,7 @@ use lucid_gossip::{
     GossipEvent, GossipSettings, Limits, RequestError, SnapshotReply, Wanted, start,
 };
 
-use crate::support::{Node, settings, until};
+use crate::support::{Node, linked, settings, until};
 
 #[tokio::test]
 async fn manifests_and_pieces_come_whole() {
@@ -162,4 +162,21 @@ async fn an_unanswered_request_is_let_go() {
         }
     });
     assert!(matches!(answer, Err(RequestError::Failed(_))));
+}
+
+#[tokio::test]
+async fn who_is_blamed_for_its_answers_again_and_again_is_banned() {
+    let host = Node::start(settings(1, &[])).await;
+    let liar = Node::start(settings(2, &[host.address()])).await;
+    let honest = Node::start(settings(3, &[host.address()])).await;
+    linked(&host, &liar).await;
+    linked(&host, &honest).await;
+    host.handle.blame(honest.id()).unwrap();
+    for _ in 0..5 {
+        host.handle.blame(liar.id()).unwrap();
+    }
+    until("it is banned", || host.banned(liar.id())).await;
+    until("it is thrown out", || !host.knows(liar.id())).await;
+    assert!(!host.banned(honest.id()));
+    assert!(host.knows(honest.id()));
 }

@@ -12,7 +12,7 @@ use lucid_chain_types::{
     SignedVote, SignerBitmap, Validator, Vote, VoteKind, open_slot_after, vote_sign_bytes,
     vrf_input,
 };
-use lucid_execution::{Proposal, complete_genesis};
+use lucid_execution::{Built, Proposal, complete_genesis};
 use lucid_ledger::{Ledger, LedgerOptions};
 use lucid_light::TrustedGenesis;
 use lucid_poot::vrf::VrfSecret;
@@ -185,7 +185,7 @@ impl Net {
         caught
     }
 
-    fn time_ms(&self) -> u64 {
+    pub(crate) fn time_ms(&self) -> u64 {
         let head = self.ledger.head();
         head.header.map_or(GENESIS_MS, |header| header.time_ms)
     }
@@ -201,11 +201,24 @@ impl Net {
         transactions: Vec<Vec<u8>>,
         evidence: Vec<Evidence>,
     ) -> Block {
+        let proposal = self.proposal(time_ms, transactions, evidence);
+        let built = self.ledger.build(proposal).unwrap();
+        assert!(built.left_out.is_empty(), "{:?}", built.left_out);
+        self.take(built)
+    }
+
+    /// What the leader of the first round would propose.
+    pub(crate) fn proposal(
+        &self,
+        time_ms: u64,
+        transactions: Vec<Vec<u8>>,
+        evidence: Vec<Evidence>,
+    ) -> Proposal {
         let head = self.ledger.head();
         let slot = open_slot_after(GENESIS_MS, head.header.as_ref());
         let proposer = head.order[0];
         let input = vrf_input(self.ledger.genesis_hash(), slot, head.id);
-        let proposal = Proposal {
+        Proposal {
             time_ms,
             round: 0,
             proposer,
@@ -213,10 +226,13 @@ impl Net {
             last_commit: self.ledger.certificate(head.height).unwrap(),
             evidence,
             transactions,
-        };
-        let built = self.ledger.build(proposal).unwrap();
-        assert!(built.left_out.is_empty(), "{:?}", built.left_out);
-        let certificate = self.certify(&built.block, head.validators.len());
+        }
+    }
+
+    /// Certifies and commits a block that was built on the head.
+    pub(crate) fn take(&mut self, built: Built) -> Block {
+        let signers = self.ledger.head().validators.len();
+        let certificate = self.certify(&built.block, signers);
         self.ledger
             .commit(&built.block, built.executed, &certificate)
             .unwrap();

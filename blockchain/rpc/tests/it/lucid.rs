@@ -1,5 +1,5 @@
 use alloy_primitives::{Address, Bytes};
-use lucid_chain_types::{BlockId, Certificate, Header};
+use lucid_chain_types::{BlockId, Certificate, Header, Height};
 use lucid_light::{FinalityProof, TrustedGenesis};
 use serde_json::json;
 
@@ -166,4 +166,99 @@ async fn certificates_and_proofs_verify() {
             .0,
         -32_602
     );
+}
+
+#[tokio::test]
+async fn blocks_and_snapshots_are_handed_to_whoever_copies_the_chain() {
+    let solo = Solo::start().await;
+    let client = lucid_client::Client::new(&solo.url()).unwrap();
+    assert!(client.blocks(Height(1)).await.unwrap().is_empty());
+    for byte in 1..=5 {
+        solo.register(byte);
+        solo.mine();
+    }
+    let blocks = client.blocks(Height(2)).await.unwrap();
+    assert_eq!(blocks.len(), 4);
+    for (block, height) in blocks.iter().zip(2..) {
+        let kept = solo.ledger.certified(Height(height)).unwrap().unwrap();
+        assert_eq!(*block, kept);
+    }
+    // As many as asked for, and never more than there are.
+    for (params, count) in [
+        (json!([1, 2]), 2),
+        (json!([5, 9]), 1),
+        (json!([6]), 0),
+        (json!([u64::MAX, u64::MAX]), 0),
+        (json!(["0x1", 0]), 0),
+    ] {
+        let answer = solo.ask("lucid_blocks", params.clone()).await;
+        let bytes = data_encoding::BASE64
+            .decode(answer.as_str().unwrap().as_bytes())
+            .unwrap();
+        assert_eq!(bytes[..4], u32::to_le_bytes(count), "{params}");
+    }
+    let (_, text) = solo.refused("lucid_blocks", json!([0])).await;
+    assert!(text.contains("not kept here"), "{text}");
+    solo.refused("lucid_blocks", json!([])).await;
+
+    // This node keeps no snapshot.
+    assert!(client.snapshot().await.unwrap().is_none());
+    assert!(client.snapshot_piece(Height(1), 0).await.unwrap().is_none());
+    let far = json!([1, u64::MAX]);
+    assert!(solo.ask("lucid_snapshotPiece", far).await.is_null());
+}
+
+#[tokio::test]
+async fn a_node_that_began_with_a_snapshot_says_null_of_what_came_before() {
+    let solo = Solo::start().await;
+    let mut hashes = Vec::new();
+    for byte in 1..=3 {
+        hashes.push(solo.register(byte));
+        solo.mine();
+    }
+    let late = solo.join_by_snapshot().await;
+    let first = json!("0x1");
+    for (method, params) in [
+        ("eth_getBlockByNumber", json!([first, true])),
+        ("eth_getBlockTransactionCountByNumber", json!([first])),
+        ("eth_getBlockReceipts", json!([first])),
+        (
+            "eth_getTransactionByBlockNumberAndIndex",
+            json!([first, "0x0"]),
+        ),
+        ("eth_getTransactionByHash", json!([hashes[0]])),
+        ("eth_getTransactionReceipt", json!([hashes[1]])),
+        ("lucid_block", json!([1])),
+        ("lucid_certificate", json!([2])),
+    ] {
+        let answer = late.ask(method, params.clone()).await;
+        assert!(answer.is_null(), "{method} {params}: {answer}");
+    }
+    let status = late.ask("lucid_status", json!([])).await;
+    assert_eq!(
+        (&status["earliest"], &status["height"]),
+        (&json!(3), &json!(3))
+    );
+    // The snapshot's own block is whole.
+    for method in ["eth_getBlockByNumber", "lucid_block"] {
+        let params = json!(["latest"]);
+        assert_eq!(
+            late.ask(method, params.clone()).await,
+            solo.ask(method, params).await
+        );
+    }
+    let receipt = json!([hashes[2]]);
+    assert_eq!(
+        late.ask("eth_getTransactionReceipt", receipt.clone()).await,
+        solo.ask("eth_getTransactionReceipt", receipt).await
+    );
+    // Where null would say that there was nothing, it is an error.
+    let all = json!([{ "fromBlock": "0x1", "toBlock": "latest" }]);
+    let (_, text) = late.refused("eth_getLogs", all).await;
+    assert!(text.contains("not kept here"), "{text}");
+    late.refused("eth_getBalance", json!([late.rich.address(), first]))
+        .await;
+    // Both go on alike.
+    late.register(4);
+    assert_eq!(late.mine().header.height, Height(4));
 }

@@ -95,6 +95,34 @@ impl Solo {
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(folder.path(), genesis, LedgerOptions::default()).unwrap();
+        Self::of(settings, ledger, folder).await
+    }
+
+    /// Another node of the chain, which begins with a snapshot of this one.
+    pub(crate) async fn join_by_snapshot(&self) -> Self {
+        let mut making = self.ledger.snapshot().unwrap();
+        let mut pieces = Vec::new();
+        while let Some(piece) = making.next().unwrap() {
+            pieces.push(piece);
+        }
+        let genesis = self.ledger.trusted_genesis().unwrap();
+        let snapshot = making.finish().unwrap().verify(&genesis).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let genesis = self.ledger.genesis().clone();
+        let ledger = Ledger::open(folder.path(), genesis, LedgerOptions::default()).unwrap();
+        ledger
+            .import(&snapshot, |index| Ok(pieces[index].clone()))
+            .unwrap();
+        Self::of(RpcSettings::default(), ledger, folder).await
+    }
+
+    async fn of(settings: RpcSettings, ledger: Ledger, folder: TempDir) -> Self {
+        let key = SigningKey::from_bytes(&keccak256("consensus").0);
+        let vrf = VrfSecret::from_seed(&keccak256("vrf").0);
+        let node = NodeId(wallet("operator").address());
+        let rich = wallet("rich");
+        let head = ledger.head().header;
+        let time_ms = head.map_or(ledger.genesis().time_ms, |header| header.time_ms);
         let pool = Pool::new(ledger.clone(), lucid_mempool::Limits::default());
         let settings = RpcSettings {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -115,7 +143,7 @@ impl Solo {
             node,
             key,
             vrf,
-            time_ms: Mutex::new(genesis_time),
+            time_ms: Mutex::new(time_ms),
             _folder: folder,
         }
     }

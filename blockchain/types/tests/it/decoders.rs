@@ -3,9 +3,9 @@
 use alloy_primitives::B256;
 use borsh::{BorshDeserialize, BorshSerialize};
 use lucid_chain_types::{
-    Block, Body, Certificate, DecodeError, Evidence, Genesis, Header, MAX_BLOCK_BYTES,
-    MAX_BLOCK_TRANSACTIONS, MAX_EVIDENCE, MAX_TRANSACTION_BYTES, Proposal, ValidatorSet, Vote,
-    decode, evidence_hash, transactions_root,
+    Block, Body, Certificate, CertifiedBlock, DecodeError, Evidence, Genesis, Header,
+    MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_EVIDENCE, MAX_TRANSACTION_BYTES, Proposal,
+    ValidatorSet, Vote, decode, evidence_hash, transactions_root,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,9 +48,11 @@ fn feed(bytes: &[u8]) {
     one_encoding::<Header>(bytes);
     one_encoding::<Body>(bytes);
     one_encoding::<Block>(bytes);
+    one_encoding::<CertifiedBlock>(bytes);
     one_encoding::<Genesis>(bytes);
     let _ = Header::decode(bytes);
     let _ = Block::decode(bytes);
+    let _ = CertifiedBlock::decode(bytes);
     let _ = Genesis::parse(bytes);
     if let Ok(certificate) = Certificate::decode(bytes) {
         let _ = certificate.verify(B256::ZERO, &set(4));
@@ -236,4 +238,32 @@ fn a_body_of_another_block_is_refused_and_says_which_part() {
         said(&|body| body.evidence.truncate(1)),
         "a block is malformed: the evidence is not that of the header"
     );
+}
+
+#[test]
+fn a_certified_block_has_the_next_validators_exactly_where_its_header_changes_them() {
+    let mut block = block();
+    block.header.validators_hash = set(4).hash();
+    block.header.next_validators_hash = set(4).hash();
+    let certified = |block: &Block, next_validators| {
+        let certificate = certificate(4, &[0, 1, 3], 7, 2, block.id());
+        let certified = CertifiedBlock {
+            block: block.clone(),
+            certificate,
+            next_validators,
+        };
+        round_trips(&certified);
+        let bytes = certified.encode();
+        assert!(CertifiedBlock::decode(&[&bytes[..], &[0]].concat()).is_err());
+        CertifiedBlock::decode(&bytes).map(|decoded| assert_eq!(decoded, certified))
+    };
+    certified(&block, None).unwrap();
+    assert!(certified(&block, Some(set(4))).is_err());
+    block.header.next_validators_hash = set(3).hash();
+    certified(&block, Some(set(3))).unwrap();
+    assert!(certified(&block, Some(set(4))).is_err());
+    assert!(certified(&block, None).is_err());
+    // What is wrong with the block is wrong with it here.
+    block.header.transactions_root = B256::ZERO;
+    assert!(certified(&block, Some(set(3))).is_err());
 }

@@ -3,6 +3,7 @@
 //! Nothing here asserts how fast something is, except where a time is what is promised; what is waited for has
 //! [`crate::support::PATIENCE`].
 
+mod archive;
 mod blocks;
 mod crashes;
 mod devnet;
@@ -11,4 +12,5 @@ mod lines;
 mod network;
 mod partition;
 mod proofs;
+mod snapshots;
 mod starts;

@@ -311,10 +311,15 @@ impl Network {
 
     /// These nodes have the same blocks and states up to `height`, waiting for those that are behind.
     pub(super) fn all_agree(&self, nodes: &[usize], height: u64) {
+        self.agree_from(nodes, 1, height);
+    }
+
+    /// The same from a height on, for nodes that have no blocks before it.
+    pub(super) fn agree_from(&self, nodes: &[usize], first: u64, height: u64) {
         for &node in nodes {
             self.wait_for_height(node, height);
         }
-        for height in 1..=height {
+        for height in first..=height {
             let blocks: Vec<BlockInfo> = nodes
                 .iter()
                 .map(|&node| {
@@ -497,7 +502,9 @@ pub(super) struct Node {
     /// How far its clock is off, ms.
     pub(super) skew_ms: i64,
     monitor: String,
-    log: PathBuf,
+    pub(super) log: PathBuf,
+    /// More of the command line.
+    pub(super) args: Vec<&'static str>,
     namespace: Option<String>,
     client: Client,
     runtime: Arc<Runtime>,
@@ -514,6 +521,7 @@ impl Node {
         let url = format!("http://{}", listen_of(&config, "rpc"));
         Self {
             log: home.with_extension("log"),
+            args: Vec::new(),
             client: Client::new(&url).unwrap(),
             home,
             url,
@@ -523,6 +531,19 @@ impl Node {
             runtime,
             child: RefCell::new(None),
         }
+    }
+
+    /// Changes the node's configuration, for its next start.
+    pub(super) fn configure(&self, from: &str, to: &str) {
+        let file = self.home.join("node.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        assert!(config.contains(from), "{from} is not in {config}");
+        fs::write(&file, config.replace(from, to)).unwrap();
+    }
+
+    /// What the node has told so far.
+    pub(super) fn told(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The command that runs the node.
@@ -536,7 +557,8 @@ impl Node {
         command
             .arg(program())
             .args(["--quiet", "node", "--with-parent", "--node-home"])
-            .arg(&self.home);
+            .arg(&self.home)
+            .args(&self.args);
         clean(&mut command, self.home.parent().unwrap());
         if self.skew_ms != 0 {
             command.env("LUCID_CLOCK_SKEW_MS", self.skew_ms.to_string());
