@@ -3,6 +3,7 @@
 //! Nothing here asserts how fast something is, except where a time is what is promised; what is waited for has
 //! [`crate::support::PATIENCE`].
 
+mod bench;
 mod blocks;
 mod crashes;
 mod devnet;
