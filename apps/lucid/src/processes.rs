@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a node may take to stop by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// glibc gives each two of a node's dozens of threads an arena of their own, and keeps what they free: nearly half of a validator's
+/// memory is then held for nothing. A service that runs a node does well to set it too.
+const ALLOCATOR: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+
 /// A node's process, stopped on drop: first by closing its standard input, as happens too when this program is killed.
 pub struct Node {
     /// Its folder.
@@ -126,6 +130,7 @@ pub fn start(home: Home, show: bool) -> Result<Node> {
     command
         .args(["--quiet", "node", "--with-parent", "--node-home"])
         .arg(home.path())
+        .env(ALLOCATOR.0, ALLOCATOR.1)
         .stdin(Stdio::piped());
     if show {
         command.stdout(Stdio::null());

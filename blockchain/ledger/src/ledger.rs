@@ -45,7 +45,7 @@ impl Default for LedgerOptions {
     fn default() -> Self {
         Self {
             history: 256,
-            cache: 32 << 20,
+            cache: 16 << 20,
             durability: Durability::EachBlock,
         }
     }

@@ -1,5 +1,6 @@
 //! Transactions that wait, checked against the state at the head.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Bytes};
 use lucid_chain_types::Block;
-use lucid_execution::{LeftOut, NextBlock, Transaction, TransactionError};
+use lucid_execution::{LeftOut, NextBlock, Transaction, TransactionError, decode_all};
 use lucid_mempool::{Account, BlockUpdate, Candidate, Limits, Mempool, decode_journal};
 use lucid_state::StateReader as _;
 use tokio::sync::{broadcast, watch};
@@ -180,8 +181,11 @@ impl Pool {
     /// Takes a committed block into account.
     pub fn on_block(&self, block: &Block) -> Result<(), LedgerError> {
         let state = self.0.ledger.state().latest()?;
-        let mut senders: Vec<Address> = self.mempool().senders().collect();
-        senders.sort_unstable();
+        let chain_id = self.0.ledger.genesis().chain_id;
+        // Whose nonce or balance has moved against what waits. Others can only have been paid, which is looked at when they send.
+        let decoded = decode_all(&block.body.transactions, chain_id);
+        let transactions: Vec<Transaction> = decoded.into_iter().flatten().collect();
+        let senders: BTreeSet<Address> = transactions.iter().map(|it| it.sender).collect();
         let mut accounts = Vec::with_capacity(senders.len());
         for sender in senders {
             let account = state.account(sender)?.unwrap_or_default();
@@ -193,12 +197,7 @@ impl Pool {
                 },
             ));
         }
-        let included: Vec<B256> = block
-            .body
-            .transactions
-            .iter()
-            .map(alloy_primitives::keccak256)
-            .collect();
+        let included: Vec<B256> = transactions.iter().map(|it| it.hash).collect();
         let NextBlock {
             base_fee,
             gas_limit,

@@ -234,7 +234,7 @@ impl Default for StateSection {
     fn default() -> Self {
         Self {
             history: 256,
-            cache: 32 << 20,
+            cache: 16 << 20,
             snapshot_every: 5_000,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, U256};
 use lucid_chain_types::contracts::LUCID_ANCHORS;
 use lucid_chain_types::{Height, NodeId, Slot};
-use lucid_client::{Action, Client, ClientError, Order, Support, calls};
+use lucid_client::{Action, Client, ClientError, Heads, Order, Support, calls};
 
 use crate::support::{CHAIN_ID, Solo, register_call};
 
@@ -181,4 +181,44 @@ async fn refusals_of_the_node_and_of_contracts_are_told_apart() {
         .await
         .unwrap();
     assert!(call.is_empty(), "an account returns nothing");
+}
+
+#[tokio::test]
+async fn a_batch_says_of_each_transaction_what_became_of_it() {
+    let solo = Solo::start().await;
+    let client = Client::new(&solo.url()).unwrap();
+    let to = Address::repeat_byte(9);
+    let batch = [
+        solo.signed(0, to, 1, Default::default()),
+        vec![1, 2, 3],
+        solo.signed(1, to, 1, Default::default()),
+    ];
+    let answers = client.send_raw_batch(&batch).await.unwrap();
+    assert_eq!(answers.len(), 3);
+    for index in [0, 2] {
+        let hash = answers[index].as_ref().unwrap();
+        assert_eq!(*hash, alloy_primitives::keccak256(&batch[index]));
+    }
+    assert!(matches!(
+        answers[1],
+        Err(ClientError::Refused { code: -32_000, .. })
+    ));
+    assert_eq!(solo.mine().body.transactions.len(), 2);
+}
+
+#[tokio::test]
+async fn final_blocks_are_told_as_they_come_until_the_node_is_gone() {
+    let solo = Solo::start().await;
+    let mut heads = Heads::subscribe(&solo.url()).await.unwrap();
+    for height in 1..=3 {
+        solo.register(height);
+        let block = solo.mine();
+        let head = heads.next().await.unwrap().unwrap();
+        assert_eq!(head.number, u64::from(height));
+        assert_eq!(head.hash, block.id().0);
+    }
+    solo.rpc.stop().await;
+    assert!(heads.next().await.is_none());
+    let error = Heads::subscribe("https://there").await.unwrap_err();
+    assert!(matches!(error, ClientError::Url { .. }), "{error:?}");
 }

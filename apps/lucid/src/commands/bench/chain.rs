@@ -6,7 +6,7 @@
 //!  submitted ───────────── finality ──────▶ a subscriber of node 0
 //! ```
 //!
-//! In this order: load at a steady rate, the leader killed under that load, the same nodes idle. Then the nodes stop, and the limit
+//! In this order: the nodes idle, load at a steady rate, the leader killed under that load, the same nodes idle again. Then the nodes stop, and the limit
 //! is measured: the blocks they made, checked and committed again by one thread with no network and no votes.
 
 mod load;
@@ -50,6 +50,9 @@ const DRAINING: Duration = Duration::from_secs(60);
 /// Blocks after a kill in which the gap is looked for.
 const BLOCKS_AFTER_KILL: usize = 4;
 
+/// The row that is read against the limit.
+const COMMITTED: &str = "committed registrations";
+
 /// Runs the network and measures it.
 pub fn run(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let args = &bench.args.chain;
@@ -73,7 +76,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Row>> {
         "{} blocks, {} registrations, wall time, fsync included",
         replayed.blocks, replayed.transactions
     ));
-    if let Some(committed) = rows.first_mut() {
+    if let Some(committed) = rows.iter_mut().find(|row| row.what == COMMITTED) {
         committed.ratio = format!("{} of the limit", number(measured.rate / replayed.rate));
     }
     rows.push(limit);
@@ -109,6 +112,8 @@ async fn measure(
     processes::wait_until_ready(&mut nodes).await?;
     let start_up = started.elapsed();
     tokio::time::sleep(SETTLE).await;
+    spinner.set_message("idle");
+    idle("before any load", args, &nodes, rows).await?;
 
     spinner.set_message("load");
     let mut load = Load::start(args, &nodes, signed).await?;
@@ -155,7 +160,7 @@ async fn measure(
     processes::wait_until_ready(&mut nodes).await?;
     spinner.set_message("idle");
     drain(&nodes).await?;
-    idle(args, &nodes, rows).await?;
+    idle("after the load", args, &nodes, rows).await?;
     rows.push(
         Row::new(
             format!(
@@ -203,7 +208,7 @@ fn under_load(
         note = format!("{note}; {count} refused: {why}");
     }
     rows.push(
-        Row::new("committed registrations", "tx/s", &[rate])
+        Row::new(COMMITTED, "tx/s", &[rate])
             .at_least(TARGET_RATE)
             .note(note),
     );
@@ -343,7 +348,12 @@ async fn drain(nodes: &[Node]) -> Result<()> {
     Ok(())
 }
 
-async fn idle(args: &ChainBenchArgs, nodes: &[Node], rows: &mut Vec<Row>) -> Result<()> {
+async fn idle(
+    when: &str,
+    args: &ChainBenchArgs,
+    nodes: &[Node],
+    rows: &mut Vec<Row>,
+) -> Result<()> {
     let before = usage(nodes)?;
     let from = Instant::now();
     tokio::time::sleep(Duration::from_secs(args.idle)).await;
@@ -360,7 +370,7 @@ async fn idle(args: &ChainBenchArgs, nodes: &[Node], rows: &mut Vec<Row>) -> Res
     // The worst of them is held against the target.
     let worst = |values: &[f64]| values.last().copied().unwrap_or(f64::NAN);
     let mut processor = Row::new(
-        "an idle validator, after the load: processor",
+        format!("an idle validator, {when}: processor"),
         "% of a core",
         &[worst(&shares)],
     )
@@ -368,7 +378,7 @@ async fn idle(args: &ChainBenchArgs, nodes: &[Node], rows: &mut Vec<Row>) -> Res
     .note(format!("the busiest of them, over {} s", args.idle));
     processor.range = shares.first().map(|least| [*least, worst(&shares)]);
     let mut resident = Row::new(
-        "an idle validator, after the load: memory",
+        format!("an idle validator, {when}: memory"),
         "MiB",
         &[worst(&memory)],
     )

@@ -21,8 +21,6 @@ impl Devnet {
         command.args(["--pdeathsig", "KILL", "--"]).arg(program());
         command.args(["devnet", "--json", "--rpc-port", "0"]);
         clean(&mut command, bench.dir.path());
-        // Its folder is a temporary one.
-        command.env("TMPDIR", bench.dir.path());
         let log = fs::File::create(bench.path("devnet.log")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();

@@ -4,6 +4,7 @@
 //! [`crate::support::PATIENCE`].
 
 mod archive;
+mod bench;
 mod blocks;
 mod crashes;
 mod devnet;

@@ -78,6 +78,7 @@ pub(super) fn clean(command: &mut Command, home: &Path) {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("LUCID_HOME", home.join("home"))
+        .env("TMPDIR", home)
         .current_dir(home)
         .stdin(Stdio::null());
 }
