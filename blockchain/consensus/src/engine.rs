@@ -39,7 +39,7 @@ use crate::context::{Address, Lucid, ValidatorSet};
 use crate::error::ConsensusError;
 use crate::event::Event;
 use crate::guard::Guard;
-use crate::host::{Gate, Host, Shared, Watcher};
+use crate::host::{Gate, Host, Shared, Watcher, end_deaf_connections};
 use crate::settings::Settings;
 use crate::signing::{ChainVerifier, GuardedSigner, Key};
 
@@ -190,6 +190,7 @@ pub async fn start(settings: Settings) -> Result<(mpsc::Receiver<Event>, Handle)
         actors.insert(0, watcher.get_cell());
         network.cast(NetworkMsg::Subscribe(Box::new(watcher)))?;
         network.cast(NetworkMsg::UpdateValidatorSet(first_validators))?;
+        tokio::spawn(end_deaf_connections(Arc::clone(&shared), network.clone()));
         let port = Arc::new(OutputPort::new());
         let consensus = spawn_consensus_actor(
             Lucid,

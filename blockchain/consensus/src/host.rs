@@ -2,15 +2,16 @@
 //!
 //! [`Shared`] is what two actors share: [`Host`] answers the engine and never waits for the node itself; [`Watcher`] listens to the
 //! network, so that a node that holds its answer hears when the others go on. `proposals` takes blocks apart and puts them
-//! together, `others` keeps what the other validators are at, `actors` has the actors.
+//! together, `others` keeps what the other validators are at, `deaf` ends connections that lead nowhere, `actors` has the actors.
 
 mod actors;
+mod deaf;
 mod others;
 mod proposals;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use crate::settings::Settings;
 use crate::signing::{ChainVerifier, GuardedSigner};
 
 pub(crate) use actors::{Gate, Host, Watcher};
+pub(crate) use deaf::end_deaf_connections;
 
 /// Time for the last peers' subscriptions to all channels to arrive: a message before them would be lost.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -50,6 +52,8 @@ struct State {
     round: u32,
     /// Whether the node owes the answer to [`Event::Finalized`].
     holding: bool,
+    /// Since when the height runs; nothing while the node holds.
+    began: Option<Instant>,
     /// Highest height that each validator's votes and proposals were for, as far as it is plausible.
     seen: HashMap<NodeId, ChainHeight>,
     /// Highest height that each validator has proposed a block for, likewise.
@@ -171,6 +175,14 @@ impl Shared {
             .take();
     }
 
+    /// Whether the engine has stopped.
+    fn is_closed(&self) -> bool {
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+    }
+
     /// Whether any peer listens.
     fn is_heard(&self) -> bool {
         !self.state().listeners.is_empty()
@@ -206,6 +218,7 @@ impl Shared {
         state.start = Some((start.height, validators.clone()));
         state.round = 0;
         state.holding = false;
+        state.began = Some(Instant::now());
         state.seen.retain(|_, height| *height > start.height);
         state.proposed.retain(|_, height| *height > start.height);
         state.proposals.clear();

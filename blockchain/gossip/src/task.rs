@@ -1,6 +1,6 @@
 //! The task that owns the swarm.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -71,11 +71,15 @@ struct Peer {
     outbound: bool,
     budget: Budget,
     status: Option<Status>,
+    since_ms: u64,
     greeted_ms: u64,
     unanswered: u32,
     /// Messages that wait for a verdict.
     waiting: usize,
 }
+
+/// Time for a peer to say that it listens, from its connection on.
+const SUBSCRIBE_MS: u64 = 10_000;
 
 /// A request of ours under way.
 enum Asked {
@@ -505,6 +509,7 @@ impl Task {
             outbound,
             budget: Budget::new(&self.limits, now),
             status: None,
+            since_ms: now,
             greeted_ms: now,
             unanswered: 0,
             waiting: 0,
@@ -887,9 +892,36 @@ impl Task {
                 self.greet(peer, now);
             }
         }
+        self.end_deaf_connections(now);
         self.dial(now);
         self.send_unsent();
         self.show_peers(now);
+    }
+
+    /// Ends connections to peers that listen to nothing. Where a line was cut, a peer may take a connection for a second one that
+    /// is the first for us: then it does not say again what it listens to, and would never be sent anything.
+    fn end_deaf_connections(&mut self, now: u64) {
+        let listening: HashSet<PeerId> = self
+            .swarm
+            .behaviour()
+            .gossip
+            .all_peers()
+            .filter(|(_, topics)| !topics.is_empty())
+            .map(|(peer, _)| *peer)
+            .collect();
+        let deaf: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(peer, known)| {
+                now.saturating_sub(known.since_ms) >= SUBSCRIBE_MS && !listening.contains(*peer)
+            })
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in deaf {
+            tracing::debug!(%peer, "ends a connection to a peer that listens to nothing");
+            // Where it is gone already, that is as well.
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
     }
 
     fn dial(&mut self, now: u64) {

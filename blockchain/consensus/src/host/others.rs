@@ -39,6 +39,7 @@ impl Shared {
         {
             let mut state = self.state();
             state.holding = true;
+            state.began = None;
             state.told = false;
             state.told_of.clear();
         }
