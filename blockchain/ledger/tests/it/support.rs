@@ -71,7 +71,11 @@ pub(crate) struct Net {
     pub(crate) ledger: Ledger,
     nodes: BTreeMap<NodeId, Node>,
     nonce: u64,
-    _folder: TempDir,
+    #[allow(
+        dead_code,
+        reason = "read by examples/idle.rs, and kept for as long as the ledger"
+    )]
+    pub(crate) folder: TempDir,
 }
 
 impl Net {
@@ -125,7 +129,7 @@ impl Net {
             ledger,
             nodes,
             nonce: 0,
-            _folder: folder,
+            folder,
         }
     }
 

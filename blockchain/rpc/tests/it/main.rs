@@ -9,7 +9,6 @@
 
 mod abuse;
 mod client;
-mod clients;
 mod eth;
 mod fees;
 mod logs;

@@ -117,3 +117,32 @@ fn a_devnet_serves_until_it_is_stopped_and_leaves_nothing() {
     drop(devnet);
     wait_until_gone(&nodes);
 }
+
+/// `scripts/setup` installs them (`npm --prefix tests/clients ci`).
+#[test]
+fn stock_clients_work_with_a_devnet() {
+    let bench = Bench::new();
+    let (_devnet, told) = Devnet::start(&bench);
+    let key = told["funded"]["privateKey"].as_str().unwrap();
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients");
+    let runs = [
+        ("node", "viem.mjs"),
+        ("node", "ethers.mjs"),
+        ("bash", "cast.sh"),
+        ("node", "anvil-compare.mjs"),
+    ];
+    for ((program, script), node) in runs.iter().zip(told["rpc"].as_array().unwrap()) {
+        let output = Command::new(program)
+            .args([script, node.as_str().unwrap(), key])
+            .arg("../../contracts/artifacts")
+            .current_dir(&scripts)
+            .output()
+            .unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(output.status.success(), "{script}: {out}{err}");
+        print!("{out}");
+    }
+}
