@@ -190,18 +190,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Load {
-    /// Starts sending to all nodes, and listening to the first.
+    /// Starts sending to all nodes, and listening to one.
     pub async fn start(args: &ChainBenchArgs, nodes: &[Node], streams: Streams) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let first = nodes.first().context("no node")?;
-        let heads = Heads::subscribe(&first.url).await?;
-        let client = Client::new(&first.url)?;
+        let urls: Vec<String> = nodes.iter().map(|node| node.url.clone()).collect();
+        let first = urls.first().context("no node")?;
+        let heads = Heads::subscribe(first).await?;
+        let status = Client::new(first)?.status().await?;
         shared
             .window
-            .store(window(client.status().await?.gas_limit), Ordering::Relaxed);
-        tasks.spawn(listen(Arc::clone(&shared), heads, client, stopped.clone()));
+            .store(window(status.gas_limit), Ordering::Relaxed);
+        tasks.spawn(listen(
+            Arc::clone(&shared),
+            urls,
+            Some(heads),
+            stopped.clone(),
+        ));
         let share = f64::from(args.rate) / f64::from(args.validators);
         for (node, stream) in nodes.iter().zip(streams) {
             let sender = Sender {
@@ -252,21 +258,33 @@ fn window(gas_limit: u64) -> usize {
         .max(BATCH)
 }
 
+/// Listens to one node after the other: the one that is listened to may be the one that is killed, and who then hears of no block
+/// takes everything for waiting and sends no more.
 async fn listen(
     shared: Arc<Shared>,
-    mut heads: Heads,
-    client: Client,
+    urls: Vec<String>,
+    mut first: Option<Heads>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<()> {
-    loop {
-        let head = tokio::select! {
-            head = heads.next() => head,
-            _ = stopped.changed() => return Ok(()),
+    for url in urls {
+        let heads = match first.take() {
+            Some(heads) => heads,
+            None => Heads::subscribe(&url).await?,
         };
-        // The node that is listened to may be the one that is killed.
-        let Some(Ok(head)) = head else { return Ok(()) };
+        let client = Client::new(&url)?;
+        tokio::select! {
+            () = hear(&shared, heads, &client) => {}
+            _ = stopped.changed() => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Until the node is gone.
+async fn hear(shared: &Shared, mut heads: Heads, client: &Client) {
+    while let Some(Ok(head)) = heads.next().await {
         let at = Instant::now();
-        let Some(block) = client.block(&head.number.to_string()).await? else {
+        let Ok(Some(block)) = client.block(&head.number.to_string()).await else {
             continue;
         };
         let latencies: Vec<f64> = {
