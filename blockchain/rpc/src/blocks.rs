@@ -15,7 +15,7 @@ use crate::error::{CallError, CallResult};
 /// Most blocks kept in memory, and most bytes of them: clients ask for the receipts of the last blocks over and over. With its
 /// receipts a block of registrations takes three times its encoded bytes.
 const MAX_BLOCKS: usize = 32;
-const MAX_BYTES: usize = 8 << 20;
+const MAX_BYTES: usize = 4 << 20;
 /// Blooms kept in memory, 256 bytes each: `eth_getLogs` skips blocks by them without reading their receipts.
 const MAX_BLOOMS: usize = 1 << 16;
 

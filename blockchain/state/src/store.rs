@@ -40,7 +40,7 @@ impl Default for StateOptions {
     fn default() -> Self {
         Self {
             history: 256,
-            cache_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
         }
     }
 }
