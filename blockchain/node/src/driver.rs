@@ -500,16 +500,14 @@ impl Driver {
         Ok(())
     }
 
+    /// On disk before the verdict leaves, whoever sent it: the engine's log keeps the verdict, and after a crash the engine decides
+    /// with it and does not hand the bytes over again.
     async fn store(
         &self,
         proposed: &Proposed,
         block: BlockId,
         bytes: Vec<u8>,
     ) -> Result<(), NodeError> {
-        if proposed.synced {
-            // It is final already: a crash loses nothing that peers do not have.
-            return Ok(());
-        }
         let (ledger, height) = (self.ledger.clone(), proposed.height);
         let undecided = Undecided {
             block,

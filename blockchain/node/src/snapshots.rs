@@ -404,7 +404,7 @@ impl Joining<'_> {
                 self.snapshots.keep(&incoming)?;
                 Ok(true)
             }
-            Err(error @ (LedgerError::Snapshot(_) | LedgerError::State(_))) => {
+            Err(error @ (LedgerError::Snapshot(_) | LedgerError::State(_))) if !error.is_disk() => {
                 // The pieces are what the manifest said: it lied, and so did all who offered it.
                 for peer in peers {
                     self.blame(*peer, &error);

@@ -123,7 +123,7 @@ pub fn snapshot(app: &App, args: &SnapshotArgs) -> Result<()> {
     }
     let part = part_of(&args.out);
     let height = match &args.node_home {
-        Some(folder) => of_stopped(app, folder, &part)?,
+        Some(folder) => of_stopped(app, folder, &part, &args.out)?,
         None => {
             let genesis = trusted(app, args.genesis.as_deref())?;
             let client = Client::new(&args.rpc.rpc)?;
@@ -146,9 +146,6 @@ pub fn snapshot(app: &App, args: &SnapshotArgs) -> Result<()> {
             height
         }
     };
-    if args.node_home.is_some() {
-        place(&part, &args.out)?;
-    }
     let bytes = fs::metadata(&args.out).map_or(0, |about| about.len());
     if app.ui.json {
         return app
@@ -164,7 +161,7 @@ pub fn snapshot(app: &App, args: &SnapshotArgs) -> Result<()> {
 }
 
 /// Takes a snapshot of the chain in a stopped node's folder.
-fn of_stopped(app: &App, folder: &Path, part: &Path) -> Result<Height> {
+fn of_stopped(app: &App, folder: &Path, part: &Path, out: &Path) -> Result<Height> {
     let home = Home::new(folder);
     let ledger = open(&home.data(), home.genesis()?, LedgerOptions::default())?;
     let genesis = ledger.trusted_genesis()?;
@@ -187,7 +184,7 @@ fn of_stopped(app: &App, folder: &Path, part: &Path) -> Result<Height> {
         let piece = snapshots.piece(height, u32::try_from(index)?)?;
         writer.piece(&piece.ok_or_else(gone)?)?;
     }
-    synced(writer)?;
+    finish(writer, part, out)?;
     spinner.finish_and_clear();
     Ok(height)
 }
@@ -387,18 +384,15 @@ fn pieces(app: &App, client: &Client, writer: &mut Writer, part: &Path) -> Resul
 
 /// Ends the file, waits until it is on the disk, and gives it its name.
 fn finish(writer: Writer, part: &Path, out: &Path) -> Result<u64> {
-    let bytes = synced(writer)?;
-    place(part, out)?;
-    Ok(bytes)
-}
-
-fn synced(writer: Writer) -> Result<u64> {
     let file = writer
         .finish()?
         .into_inner()
         .map_err(|error| error.into_error())?;
     file.sync_all()?;
-    Ok(file.metadata()?.len())
+    let bytes = file.metadata()?.len();
+    drop(file);
+    place(part, out)?;
+    Ok(bytes)
 }
 
 fn place(part: &Path, out: &Path) -> Result<()> {

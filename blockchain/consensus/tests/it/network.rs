@@ -1,5 +1,6 @@
 //! Real engines on loopback.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,16 @@ fn report(nodes: &[Node]) {
             latencies[latencies.len() - 1]
         );
     }
+}
+
+/// Four validators that run and begin no height by themselves.
+async fn holding(home: &Path) -> Vec<Node> {
+    let mut nodes = cluster(home, 4, 4, 200);
+    for node in &mut nodes {
+        node.eager.send_replace(false);
+        node.start().await;
+    }
+    nodes
 }
 
 /// Shows the engine's log when a test is run with `LUCID_TEST_LOG=filter`.
@@ -120,13 +131,7 @@ async fn large_blocks_travel_in_pieces_and_a_wiped_node_and_a_follower_catch_up(
 async fn validators_that_hold_go_on_when_one_of_them_does() {
     log();
     let home = tempfile::tempdir().unwrap();
-    let mut nodes = cluster(home.path(), 4, 4, 200);
-    for node in &nodes {
-        node.eager.send_replace(false);
-    }
-    for node in &mut nodes {
-        node.start().await;
-    }
+    let mut nodes = holding(home.path()).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     // The leader has something to propose; the others hear of it.
     for height in 1..5 {
@@ -154,13 +159,7 @@ async fn validators_that_hold_go_on_when_one_of_them_does() {
 async fn one_validator_alone_does_not_make_the_others_begin() {
     log();
     let home = tempfile::tempdir().unwrap();
-    let mut nodes = cluster(home.path(), 4, 4, 200);
-    for node in &nodes {
-        node.eager.send_replace(false);
-    }
-    for node in &mut nodes {
-        node.start().await;
-    }
+    let mut nodes = holding(home.path()).await;
     // It votes for nothing when the leader's time is over, and then leads a round itself.
     nodes[1].go.send(()).unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;

@@ -168,43 +168,22 @@ async fn a_search_is_bounded() {
     assert_eq!(all.as_array().unwrap().len(), 5, "new limits hold at once");
 }
 
-/// Prints how long a search takes; not a test of a time.
+/// The second time blocks are passed over by their blooms.
 #[tokio::test]
-#[ignore = "a measurement: LUCID_BLOCKS=2000 cargo test --release -p lucid-rpc --test it -- --ignored --nocapture measure_logs"]
-async fn measure_logs() {
-    let blocks = std::env::var("LUCID_BLOCKS").map_or(500, |count| count.parse().unwrap());
+async fn a_log_is_found_among_many_each_time_it_is_looked_for() {
     let solo = Solo::start().await;
-    let mut sessions = 0u64;
-    for _ in 0..blocks {
-        for _ in 0..10 {
-            sessions += 1;
-            let id = B256::from(alloy_primitives::U256::from(sessions));
-            let mut call = crate::support::register_call(0, solo.rich.address()).to_vec();
-            call[4..36].copy_from_slice(id.as_slice());
-            solo.submit(LUCID_ANCHORS, 0, call.into());
-        }
+    for byte in 1..=40 {
+        solo.register(byte);
         solo.mine();
     }
-    for (name, topic) in [
-        (
-            "one log",
-            B256::from(alloy_primitives::U256::from(sessions / 2)),
-        ),
-        ("no log", B256::ZERO),
-    ] {
-        for run in ["cold", "warm"] {
-            let start = std::time::Instant::now();
-            let filter = json!([{ "fromBlock": "0x0", "toBlock": "latest", "topics": [registered(), topic] }]);
-            let found = solo
-                .ask("eth_getLogs", filter)
-                .await
-                .as_array()
-                .unwrap()
-                .len();
-            eprintln!(
-                "{blocks} blocks of 10 logs, {name}, {run}: {found} found in {:?}",
-                start.elapsed()
-            );
-        }
+    let count = async |id: B256| {
+        let filter =
+            json!([{ "fromBlock": "0x0", "toBlock": "latest", "topics": [registered(), id] }]);
+        let found = solo.ask("eth_getLogs", filter).await;
+        found.as_array().unwrap().len()
+    };
+    for _ in 0..2 {
+        assert_eq!(count(B256::repeat_byte(23)).await, 1);
+        assert_eq!(count(B256::repeat_byte(41)).await, 0);
     }
 }

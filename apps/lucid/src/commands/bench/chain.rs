@@ -6,8 +6,9 @@
 //!  submitted ───────────── finality ──────▶ a subscriber of node 0
 //! ```
 //!
-//! In this order: the nodes idle, load at a steady rate, the leader killed under that load, the same nodes idle again. Then the nodes stop, and the limit
-//! is measured: the blocks they made, checked and committed again by one thread with no network and no votes.
+//! In this order: the nodes idle, load at a steady rate, the leader killed under that load, the same nodes idle again. Then the
+//! nodes stop, and the limit is measured: the blocks they made, checked and committed again by one thread with no network and no
+//! votes.
 
 mod load;
 mod process;
@@ -217,17 +218,19 @@ fn under_load(
         .map(|pair| pair[1].time_ms.saturating_sub(pair[0].time_ms) as f64 / 1e3)
         .collect();
     intervals.sort_by(f64::total_cmp);
-    // To a hundredth: the pace allows no block before its second is over, and a timer takes some milliseconds to say so.
-    let interval = |percent| (percentile(&intervals, percent) * 100.0).round() / 100.0;
     rows.push(
-        Row::new("block interval p50", "s", &[interval(50)])
+        Row::new("block interval p50", "s", &[percentile(&intervals, 50)])
             .at_most(TARGET_INTERVAL)
             .note(format!(
                 "{} blocks; the pace allows none sooner than 1 s",
                 seen.len()
             )),
     );
-    rows.push(Row::new("block interval p99", "s", &[interval(99)]));
+    rows.push(Row::new(
+        "block interval p99",
+        "s",
+        &[percentile(&intervals, 99)],
+    ));
     let mut latencies: Vec<f64> = seen
         .iter()
         .flat_map(|block| &block.latencies)

@@ -128,9 +128,19 @@ fn a_node_whose_disk_is_full_stops_in_time_and_goes_on_when_there_is_room() {
     assert_eq!(refused.code, 3, "{}", refused.err);
     assert!(refused.err.contains("min_free"), "{}", refused.err);
 
+    // The disk is full in the middle of what it writes: nothing that it did not promise is there, and all that it did.
+    set(&network, 3, &format!("min_free = {least}"), "min_free = 0");
     fs::remove_file(ballast).unwrap();
     network.nodes[3].start();
     network.wait_until_up(&[3]);
+    let ballast = disk.fill(0);
+    let load = network.load(0);
+    let status = network.nodes[3].ended();
+    assert_eq!(status.code(), Some(3), "{status}");
+    fs::remove_file(ballast).unwrap();
+    network.nodes[3].start();
+    network.wait_until_up(&[3]);
+    let sent = load.end(&network);
     network.wait_for_receipts(&ALL, &sent);
     network.converge(&ALL);
     for node in &mut network.nodes {

@@ -610,18 +610,13 @@ impl Node {
     /// As Ctrl-C and system managers do.
     pub(super) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        self.wait_for_end()
+        self.ended()
     }
 
     /// By the end of its standard input.
     pub(super) fn abandon(&mut self) -> ExitStatus {
         drop(self.child.get_mut().as_mut().unwrap().stdin.take());
-        self.wait_for_end()
-    }
-
-    /// Waits until it ends by itself.
-    pub(super) fn ended(&mut self) -> ExitStatus {
-        self.wait_for_end()
+        self.ended()
     }
 
     /// What `/metrics` says.
@@ -634,7 +629,8 @@ impl Node {
         answer
     }
 
-    fn wait_for_end(&mut self) -> ExitStatus {
+    /// Waits until it ends.
+    pub(super) fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.get_mut().take().unwrap();
         wait_for("a node to stop", || child.try_wait().unwrap())
     }
