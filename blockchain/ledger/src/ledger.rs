@@ -381,9 +381,18 @@ impl Ledger {
         self.0.store.put_undecided(height, undecided)
     }
 
-    /// The blocks proposed at a height.
-    pub fn undecided(&self, height: Height) -> Result<Vec<Undecided>, LedgerError> {
-        self.0.store.undecided(height)
+    /// The blocks proposed in a round of a height.
+    pub fn undecided(&self, height: Height, round: u32) -> Result<Vec<Undecided>, LedgerError> {
+        self.0.store.undecided(height, round)
+    }
+
+    /// A block that was proposed at a height, in whichever round.
+    pub fn undecided_block(
+        &self,
+        height: Height,
+        block: BlockId,
+    ) -> Result<Option<Undecided>, LedgerError> {
+        self.0.store.undecided_block(height, block)
     }
 
     /// Executes a decided block again that is on disk only, as after a crash between decision and commit.
@@ -397,10 +406,8 @@ impl Ledger {
                 "it is not on disk",
             )
         };
-        let stored = self.undecided(certificate.height)?;
-        let stored = stored
-            .into_iter()
-            .find(|it| it.block == certificate.block)
+        let stored = self
+            .undecided_block(certificate.height, certificate.block)?
             .ok_or_else(missing)?;
         let block = Block::decode(&stored.bytes).map_err(|error| {
             LedgerError::decode(format!("the decided block {}", certificate.height), &error)

@@ -29,8 +29,9 @@ const LARGE_MEMTABLE: u64 = 8 << 20;
 const SMALL_MEMTABLE: u64 = 1 << 20;
 /// Bytes of the database's journal. It bounds how much is read again at a start, and what an idle chain keeps on the disk.
 const JOURNAL: u64 = 128 << 20;
-/// Most blocks kept that were proposed and not decided, a height.
-const MAX_UNDECIDED: usize = 16;
+/// Most blocks kept that were proposed and not decided, a height: enough for the rounds of some minutes in which nothing is
+/// decided, half a GiB where each is as large as it may be.
+const MAX_UNDECIDED: usize = 64;
 
 const KEY_VERSION: &[u8] = b"version";
 const KEY_GENESIS: &[u8] = b"genesis";
@@ -391,37 +392,66 @@ impl Store {
         )
     }
 
-    /// Puts a proposed block on disk. Returns only when it is synced.
+    /// Puts a proposed block on disk. Returns only when it is synced. Where a height has gone through many rounds, those of its
+    /// lowest rounds make room: what could still be decided has been proposed again since.
     pub(crate) fn put_undecided(
         &self,
         height: Height,
         undecided: &Undecided,
     ) -> Result<(), LedgerError> {
-        if self.undecided(height)?.len() >= MAX_UNDECIDED {
-            return Err(LedgerError::damaged(
-                format!("height {height}"),
-                format!("more than {MAX_UNDECIDED} proposals were made at it"),
-            ));
-        }
-        let mut key = height.0.to_be_bytes().to_vec();
-        key.extend_from_slice(&undecided.round.to_be_bytes());
+        let mut key = round_prefix(height, undecided.round);
         key.extend_from_slice(undecided.block.0.as_slice());
+        let mut kept = self.undecided_keys(&height.0.to_be_bytes())?;
+        kept.retain(|it| *it != key);
         let mut batch = self.batch();
+        let excess = (kept.len() + 1).saturating_sub(MAX_UNDECIDED);
+        for oldest in kept.drain(..excess) {
+            batch.remove(&self.undecided, oldest);
+        }
         batch.insert(&self.undecided, key, encode("a proposed block", undecided)?);
         self.write(batch)
     }
 
-    /// The blocks proposed at a height.
-    pub(crate) fn undecided(&self, height: Height) -> Result<Vec<Undecided>, LedgerError> {
-        self.undecided
-            .prefix(height.0.to_be_bytes())
-            .map(|guard| {
-                let bytes = guard.value().map_err(|source| self.fault(source))?;
-                decode("a proposed block", &bytes, MAX_BLOCK_BYTES + 128).map_err(|error| {
-                    LedgerError::decode(format!("a block proposed at {height}"), &error)
-                })
-            })
+    /// The blocks proposed in a round.
+    pub(crate) fn undecided(
+        &self,
+        height: Height,
+        round: u32,
+    ) -> Result<Vec<Undecided>, LedgerError> {
+        let keys = self.undecided_keys(&round_prefix(height, round))?;
+        keys.iter()
+            .filter_map(|key| self.undecided_at(height, key).transpose())
             .collect()
+    }
+
+    /// A block that was proposed at a height, in whichever round.
+    pub(crate) fn undecided_block(
+        &self,
+        height: Height,
+        block: BlockId,
+    ) -> Result<Option<Undecided>, LedgerError> {
+        let keys = self.undecided_keys(&height.0.to_be_bytes())?;
+        match keys.iter().find(|key| key.ends_with(block.0.as_slice())) {
+            Some(key) => self.undecided_at(height, key),
+            None => Ok(None),
+        }
+    }
+
+    /// In the order of their rounds.
+    fn undecided_keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.undecided
+            .prefix(prefix)
+            .map(|guard| Ok(guard.key().map_err(|source| self.fault(source))?.to_vec()))
+            .collect()
+    }
+
+    fn undecided_at(&self, height: Height, key: &[u8]) -> Result<Option<Undecided>, LedgerError> {
+        let Some(bytes) = self.get(&self.undecided, key)? else {
+            return Ok(None);
+        };
+        decode("a proposed block", &bytes, MAX_BLOCK_BYTES + 128)
+            .map(Some)
+            .map_err(|error| LedgerError::decode(format!("a block proposed at {height}"), &error))
     }
 
     fn plain<T: BorshDeserialize>(
@@ -464,6 +494,10 @@ pub(crate) fn unpack(packed: &[u8], limit: usize) -> std::io::Result<Vec<u8>> {
         .take(limit as u64 + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn round_prefix(height: Height, round: u32) -> Vec<u8> {
+    [&height.0.to_be_bytes()[..], &round.to_be_bytes()].concat()
 }
 
 fn big_endian(bytes: &[u8]) -> Option<u64> {

@@ -139,9 +139,8 @@ impl Driver {
                     metrics::missed();
                 }
                 self.progress.send_replace(Progress { height, round });
-                let stored = self.ledger.undecided(height)?;
-                let stored = stored.into_iter().filter(|stored| stored.round == round);
-                let blocks = stored.map(|stored| UndecidedBlock {
+                let stored = self.ledger.undecided(height, round)?;
+                let blocks = stored.into_iter().map(|stored| UndecidedBlock {
                     height,
                     round: stored.round,
                     block: stored.block,
@@ -167,8 +166,7 @@ impl Driver {
                 reply,
                 ..
             } => {
-                let stored = self.ledger.undecided(height)?;
-                let found = stored.into_iter().find(|stored| stored.block == block);
+                let found = self.ledger.undecided_block(height, block)?;
                 answered(reply.send(found.map(|stored| stored.bytes)));
             }
             Event::Received {
@@ -314,11 +312,8 @@ impl Driver {
             return Ok(None);
         };
         // After a crash: what was proposed in this round must be proposed again, since it may have been signed.
-        let stored = self.ledger.undecided(height)?;
-        if let Some(stored) = stored
-            .iter()
-            .find(|it| it.round == round && it.proposer == leader.node)
-        {
+        let stored = self.ledger.undecided(height, round)?;
+        if let Some(stored) = stored.iter().find(|it| it.proposer == leader.node) {
             return Ok(Block::decode(&stored.bytes).ok());
         }
         let head = self.ledger.head();

@@ -1,4 +1,4 @@
-//! Chains that begin with a snapshot, and chains in a file.
+//! Chains that begin with a snapshot, chains in a file, and blocks that wait for a decision.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,3 +10,4 @@ mod archive;
 mod crash;
 mod snapshot;
 mod support;
+mod undecided;
