@@ -1,6 +1,10 @@
 //! What people see: lines, progress bars, JSON.
 
-use std::{fmt, io::IsTerminal, time::Duration};
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write as _},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -39,10 +43,9 @@ impl Ui {
         }
     }
 
-    /// Prints a line of the result.
-    #[expect(clippy::print_stdout, reason = "this is where the program prints")]
+    /// Prints a line of the result. Where nobody reads on (`lucid … | head`) the work goes on and its exit code stays what it is.
     pub fn line(self, text: impl fmt::Display) {
-        println!("{text}");
+        let _ = writeln!(io::stdout(), "{text}");
     }
 
     /// Prints something about the work, not its result.

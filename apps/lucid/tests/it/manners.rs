@@ -52,6 +52,17 @@ fn every_command_has_help_that_says_what_it_does() {
 }
 
 #[test]
+fn who_stops_reading_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = sandbox.command(&["config", "show"]);
+    let output = command.stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
 fn usage_faults_exit_with_2() {
     let sandbox = Sandbox::new();
     for args in [
