@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_consensus::TxEip1559;
 use alloy_eips::eip2930::AccessList;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256};
-use alloy_rpc_types_eth::{FeeHistory, Transaction, TransactionReceipt};
+use alloy_rpc_types_eth::{FeeHistory, Log, Transaction, TransactionReceipt};
 use alloy_sol_types::{SolCall, SolEvent};
 use data_encoding::BASE64;
 use jsonrpsee_core::client::{ClientT, Error};
@@ -143,6 +143,55 @@ impl Client {
             .await
     }
 
+    /// What became of many transactions, in their order, by one request; `None` for one that is in no block. A node takes 100 at
+    /// once unless it is configured otherwise (`rpc.max_batch`).
+    pub async fn receipts(
+        &self,
+        hashes: &[B256],
+    ) -> Result<Vec<Option<TransactionReceipt>>, ClientError> {
+        const METHOD: &str = "eth_getTransactionReceipt";
+        if hashes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut batch = BatchRequestBuilder::new();
+        for hash in hashes {
+            batch
+                .insert(METHOD, jsonrpsee_core::rpc_params![hash])
+                .map_err(|error| ClientError::Answer {
+                    method: METHOD,
+                    reason: error.to_string(),
+                })?;
+        }
+        let answers = self
+            .http
+            .batch_request::<Option<TransactionReceipt>>(batch)
+            .await
+            .map_err(|error| ClientError::of(METHOD, &self.url, error))?;
+        answers
+            .into_iter()
+            .map(|answer| {
+                answer.map_err(|error| {
+                    ClientError::of(METHOD, &self.url, Error::Call(error.into_owned()))
+                })
+            })
+            .collect()
+    }
+
+    /// What a contract logged in these blocks with these topics, oldest first. A node searches 10,000 blocks at once unless it is
+    /// configured otherwise (`rpc.max_log_blocks`).
+    pub async fn logs(
+        &self,
+        address: Address,
+        topics: &[B256],
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Log>, ClientError> {
+        let filter = json!({
+            "address": address, "topics": topics, "fromBlock": U64::from(from), "toBlock": U64::from(to),
+        });
+        self.request("eth_getLogs", vec![filter]).await
+    }
+
     /// A slot, the open one without a number.
     pub async fn slot(&self, slot: Option<Slot>) -> Result<SlotInfo, ClientError> {
         self.request("lucid_slot", vec![json!(slot)]).await
@@ -247,6 +296,17 @@ impl Client {
             .request(
                 "eth_getTransactionCount",
                 vec![json!(account), json!("pending")],
+            )
+            .await?;
+        Ok(nonce.to())
+    }
+
+    /// How many of an account's transactions are final.
+    pub async fn final_nonce(&self, account: Address) -> Result<u64, ClientError> {
+        let nonce: U64 = self
+            .request(
+                "eth_getTransactionCount",
+                vec![json!(account), json!("latest")],
             )
             .await?;
         Ok(nonce.to())
