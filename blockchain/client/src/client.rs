@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_consensus::TxEip1559;
 use alloy_eips::eip2930::AccessList;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256};
-use alloy_rpc_types_eth::{FeeHistory, Log, Transaction, TransactionReceipt};
+use alloy_rpc_types_eth::{FeeHistory, Transaction, TransactionReceipt};
 use alloy_sol_types::{SolCall, SolEvent};
 use data_encoding::BASE64;
 use jsonrpsee_core::client::{ClientT, Error};
@@ -175,21 +175,6 @@ impl Client {
                 })
             })
             .collect()
-    }
-
-    /// What a contract logged in these blocks with these topics, oldest first. A node searches 10,000 blocks at once unless it is
-    /// configured otherwise (`rpc.max_log_blocks`).
-    pub async fn logs(
-        &self,
-        address: Address,
-        topics: &[B256],
-        from: u64,
-        to: u64,
-    ) -> Result<Vec<Log>, ClientError> {
-        let filter = json!({
-            "address": address, "topics": topics, "fromBlock": U64::from(from), "toBlock": U64::from(to),
-        });
-        self.request("eth_getLogs", vec![filter]).await
     }
 
     /// A slot, the open one without a number.

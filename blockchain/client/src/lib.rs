@@ -17,7 +17,7 @@ mod heads;
 mod wallet;
 pub mod wire;
 
-pub use alloy_rpc_types_eth::{Header, Log, Transaction, TransactionReceipt};
+pub use alloy_rpc_types_eth::{Header, Transaction, TransactionReceipt};
 pub use client::{Client, Fees, Order};
 pub use error::ClientError;
 pub use governance::{Action, Proposal, ProposalState, Support, calls};

@@ -1,39 +1,32 @@
 //! What the queue says to `LucidAnchors` and what it reads there.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_sol_types::{SolCall, SolEvent, sol};
-use lucid_chain_types::contracts::LUCID_ANCHORS;
+use alloy_primitives::{Address, B256, Bytes};
+use lucid_chain_types::Height;
+use lucid_chain_types::anchors::{self, checkpoint_leaf};
+use lucid_client::anchors::{self as calls, Event, Of, Session as Stored};
 use lucid_client::{Client, ClientError};
 use lucid_format::SessionId;
 
 use crate::book::{Book, Leaf, Place, Step};
 use crate::queue::Seen;
 
-sol! {
-    interface Anchors {
-        event SessionOpened(bytes32 indexed id, address indexed owner, address indexed opener, bytes32 sessionKey, bytes32 policyHash);
-        event Checkpoint(bytes32 indexed id, uint64 size, bytes32 root);
-        event SessionClosed(bytes32 indexed id, address indexed owner, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount);
-        event CheckpointBatch(bytes32 indexed root, address indexed sender, uint32 count);
-        function openSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 policyHash) external;
-        function checkpoint(bytes32 id, uint64 size, bytes32 root) external;
-        function closeSession(bytes32 id, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external;
-        function checkpointBatch(bytes32 root, uint32 count) external;
-        function session(bytes32 id) external view;
-        function batch(bytes32 root) external view returns (address sender, uint32 count, uint64 height);
-    }
-}
-
 /// Blocks that are searched in one request: what a node allows.
 const SEARCH: u64 = 10_000;
-/// Bytes of an answer of the contract that are read at most.
-const MAX_WORDS: usize = 64;
+/// Where something is that the contract has and no block that the node keeps tells of.
+const SOMEWHERE: Place = Place {
+    height: 0,
+    time: 0,
+    transaction: B256::ZERO,
+};
 
-/// A session's id on the chain: its 16 bytes, then zeros.
+/// A session's id on the chain.
 pub fn anchor_id(id: SessionId) -> B256 {
-    let mut bytes = [0; 32];
-    bytes[..16].copy_from_slice(&id.0);
-    B256::from(bytes)
+    anchors::anchor_id(id.0)
+}
+
+/// A checkpoint's leaf in the tree of a batch.
+pub fn hash_leaf(leaf: &Leaf) -> B256 {
+    checkpoint_leaf(anchor_id(leaf.id), leaf.size, leaf.root)
 }
 
 /// Gas that is enough for a step. What is not used is not paid, and all of it has to be there.
@@ -46,51 +39,23 @@ pub(crate) fn gas(step: &Step) -> u64 {
 
 /// The call for a step, `None` when its session is gone.
 pub(crate) fn input(step: &Step, book: &Book) -> Option<Bytes> {
-    let call = match step {
+    Some(match step {
         Step::Open(id) => {
             let session = book.sessions.get(id)?;
-            Anchors::openSessionCall {
-                id: anchor_id(*id),
-                owner: session.owner,
-                sessionKey: session.session_key,
-                policyHash: session.policy,
-            }
-            .abi_encode()
+            let (key, policy) = (session.session_key, session.policy);
+            calls::open(anchor_id(*id), session.owner, key, policy)
         }
-        Step::Checkpoint(leaf) => Anchors::checkpointCall {
-            id: anchor_id(leaf.id),
-            size: leaf.size,
-            root: leaf.root,
-        }
-        .abi_encode(),
-        Step::Batch { root, leaves } => Anchors::checkpointBatchCall {
-            root: *root,
-            count: u32::try_from(leaves.len()).ok()?,
-        }
-        .abi_encode(),
+        Step::Checkpoint(leaf) => calls::checkpoint(anchor_id(leaf.id), leaf.size, leaf.root),
+        Step::Batch { root, leaves } => calls::batch(*root, u32::try_from(leaves.len()).ok()?),
         Step::Close(id) => {
             let closing = book.sessions.get(id)?.closed.as_ref()?;
-            Anchors::closeSessionCall {
-                id: anchor_id(*id),
-                manifestHash: closing.manifest,
-                merkleRoot: closing.root,
-                chunkCount: closing.chunks,
-            }
-            .abi_encode()
+            let (manifest, root, chunks) = (closing.manifest, closing.root, closing.chunks);
+            calls::close(anchor_id(*id), manifest, root, chunks)
         }
-    };
-    Some(call.into())
+    })
 }
 
-/// A session as the contract has it.
-struct Stored {
-    owner: Address,
-    size: u64,
-    closed: bool,
-    opener: Address,
-}
-
-/// Asks the contract, on one node.
+/// Asks the contract, on one node, whether steps are done.
 pub(crate) struct Looker<'a> {
     pub(crate) client: &'a Client,
     pub(crate) account: Address,
@@ -98,7 +63,8 @@ pub(crate) struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    /// Whether a step is done. It is in a block after `after` if it is.
+    /// Whether a step is done, as of block `height`. Only if it was done before the journal began, it is in block `after` or
+    /// before.
     pub(crate) async fn look(
         &self,
         step: &Step,
@@ -107,70 +73,78 @@ impl Looker<'_> {
     ) -> Result<Seen, ClientError> {
         let blocks = (after.saturating_add(1), height);
         match step {
-            Step::Open(id) => self.look_open(*id, blocks).await,
-            Step::Checkpoint(leaf) => self.look_checkpoint(leaf, blocks).await,
-            Step::Close(id) => self.look_close(*id, blocks).await,
-            Step::Batch { root, .. } => self.look_batch(*root, blocks).await,
+            Step::Open(id) => self.open(*id, blocks).await,
+            Step::Checkpoint(leaf) => self.checkpoint(leaf, blocks).await,
+            Step::Close(id) => self.close(*id, blocks).await,
+            Step::Batch { root, .. } => self.batch(*root, blocks).await,
         }
     }
 
-    async fn look_open(&self, id: SessionId, blocks: (u64, u64)) -> Result<Seen, ClientError> {
-        let Some(stored) = self.stored(id).await? else {
+    async fn open(&self, id: SessionId, blocks: (u64, u64)) -> Result<Seen, ClientError> {
+        let anchor = anchor_id(id);
+        let Some(stored) = self.client.session(anchor).await? else {
             return Ok(Seen::Absent);
         };
         let Some(session) = self.book.sessions.get(&id) else {
-            return Ok(Seen::Never("it is not known here any more".to_owned()));
+            return Ok(never("it is not known here any more"));
         };
-        if stored.opener != self.account || stored.owner != session.owner {
-            let Stored { owner, opener, .. } = stored;
+        let opener = stored.opener.unwrap_or(stored.owner);
+        if opener != self.account || stored.owner != session.owner {
+            let owner = stored.owner;
             return Ok(Seen::Never(format!(
                 "its id was taken by {opener} for {owner}: mint another"
             )));
         }
-        let same = |event: Anchors::SessionOpened| {
-            (event.sessionKey, event.policyHash) == (session.session_key, session.policy)
-        };
-        let topics = [Anchors::SessionOpened::SIGNATURE_HASH, anchor_id(id)];
-        self.find(
-            topics,
-            blocks,
-            same,
-            "it was opened with another key or policy",
-        )
-        .await
-    }
-
-    async fn look_checkpoint(&self, leaf: &Leaf, blocks: (u64, u64)) -> Result<Seen, ClientError> {
-        let Some(stored) = self.stored(leaf.id).await? else {
-            return Ok(Seen::Never(
-                "the session is not open on the chain".to_owned(),
-            ));
-        };
-        if !stored.closed && stored.size < leaf.size {
-            return Ok(self.party(&stored).unwrap_or(Seen::Absent));
-        }
-        let same = |event: Anchors::Checkpoint| (event.size, event.root) == (leaf.size, leaf.root);
-        let topics = [Anchors::Checkpoint::SIGNATURE_HASH, anchor_id(leaf.id)];
-        let seen = self
-            .find(topics, blocks, same, "another checkpoint came first")
+        let found = self
+            .find(Of::Session(anchor), blocks, |event| match event {
+                Event::Opened {
+                    session_key,
+                    policy,
+                    ..
+                } => Some((*session_key, *policy) == (session.session_key, session.policy)),
+                Event::Registered { .. } => Some(false),
+                _ => None,
+            })
             .await?;
-        // That the session has as many chunks does not say whose checkpoint that was.
-        Ok(match seen {
-            Seen::Ours(Place { height: 0, .. }) => {
-                Seen::Never("the session's end came first".to_owned())
-            }
-            seen => seen,
+        Ok(match found {
+            Found::Same(place) => Seen::Ours(place),
+            Found::Nothing => Seen::Ours(SOMEWHERE),
+            Found::Other => never("it was opened with another key or policy"),
         })
     }
 
-    async fn look_close(&self, id: SessionId, blocks: (u64, u64)) -> Result<Seen, ClientError> {
-        let Some(stored) = self.stored(id).await? else {
-            return Ok(Seen::Never(
-                "the session is not open on the chain".to_owned(),
-            ));
+    async fn checkpoint(&self, leaf: &Leaf, blocks: (u64, u64)) -> Result<Seen, ClientError> {
+        let anchor = anchor_id(leaf.id);
+        let Some(stored) = self.client.session(anchor).await? else {
+            return Ok(never("the session is not open on the chain"));
+        };
+        if !stored.closed && stored.size < leaf.size {
+            return Ok(self.stranger(&stored).unwrap_or(Seen::Absent));
+        }
+        let found = self
+            .find(Of::Session(anchor), blocks, |event| match event {
+                Event::Checkpoint { size, root, .. } => {
+                    (*size <= leaf.size).then_some((*size, *root) == (leaf.size, leaf.root))
+                }
+                Event::Opened { .. } | Event::Registered { .. } => Some(false),
+                _ => None,
+            })
+            .await?;
+        Ok(match found {
+            Found::Same(place) => Seen::Ours(place),
+            Found::Other | Found::Nothing => {
+                never("another checkpoint or the session's end came first")
+            }
+        })
+    }
+
+    async fn close(&self, id: SessionId, blocks: (u64, u64)) -> Result<Seen, ClientError> {
+        let anchor = anchor_id(id);
+        let Some(stored) = self.client.session(anchor).await? else {
+            return Ok(never("the session is not open on the chain"));
         };
         let Some(closing) = self.book.sessions.get(&id).and_then(|s| s.closed.as_ref()) else {
-            return Ok(Seen::Never("it is not known here any more".to_owned()));
+            return Ok(never("it is not known here any more"));
         };
         if !stored.closed {
             if closing.chunks < stored.size {
@@ -179,122 +153,106 @@ impl Looker<'_> {
                     "it has {chunks} chunks, and {size} are checkpointed"
                 )));
             }
-            return Ok(self.party(&stored).unwrap_or(Seen::Absent));
+            return Ok(self.stranger(&stored).unwrap_or(Seen::Absent));
         }
-        let same = |event: Anchors::SessionClosed| {
-            (event.manifestHash, event.merkleRoot, event.chunkCount)
-                == (closing.manifest, closing.root, closing.chunks)
-        };
-        let topics = [Anchors::SessionClosed::SIGNATURE_HASH, anchor_id(id)];
-        self.find(topics, blocks, same, "it was closed with another manifest")
-            .await
+        let found = self
+            .find(Of::Session(anchor), blocks, |event| match event {
+                Event::Closed {
+                    manifest,
+                    root,
+                    chunks,
+                    ..
+                } => Some(
+                    (*manifest, *root, *chunks) == (closing.manifest, closing.root, closing.chunks),
+                ),
+                Event::Registered { .. } => Some(false),
+                _ => None,
+            })
+            .await?;
+        Ok(match found {
+            Found::Same(place) => Seen::Ours(place),
+            Found::Other => never("it was closed with another manifest"),
+            Found::Nothing => {
+                never("it is closed, and the node does not keep the block that says how")
+            }
+        })
     }
 
-    async fn look_batch(&self, root: B256, blocks: (u64, u64)) -> Result<Seen, ClientError> {
-        let call = Anchors::batchCall { root }.abi_encode().into();
-        let answer = self.client.call(LUCID_ANCHORS, &call).await?;
-        let batch = Anchors::batchCall::abi_decode_returns(&answer)
-            .map_err(|error| unreadable(error.to_string()))?;
-        if batch.count == 0 {
+    async fn batch(&self, root: B256, blocks: (u64, u64)) -> Result<Seen, ClientError> {
+        let Some(batch) = self.client.batch(root).await? else {
             return Ok(Seen::Absent);
-        }
-        let sender = batch.sender;
-        if sender != self.account {
+        };
+        if batch.sender != self.account {
+            let sender = batch.sender;
             return Ok(Seen::Never(format!("{sender} sent the same batch first")));
         }
-        let topics = [Anchors::CheckpointBatch::SIGNATURE_HASH, root];
-        let any = |_: Anchors::CheckpointBatch| true;
-        self.find(topics, blocks, any, "it is not known where")
-            .await
+        let found = self
+            .find(Of::Sender(self.account), blocks, |event| match event {
+                Event::Batch { root: found, .. } => (*found == root).then_some(true),
+                _ => None,
+            })
+            .await?;
+        Ok(Seen::Ours(match found {
+            Found::Same(place) => place,
+            Found::Other | Found::Nothing => SOMEWHERE,
+        }))
     }
 
-    /// Why this account may not go on with a session, if it may not.
-    fn party(&self, stored: &Stored) -> Option<Seen> {
-        let Stored { owner, opener, .. } = stored;
-        (self.account != *owner && self.account != *opener).then(|| {
+    /// That this account may not go on with a session, if it may not.
+    fn stranger(&self, stored: &Stored) -> Option<Seen> {
+        let owner = stored.owner;
+        (self.account != owner && Some(self.account) != stored.opener).then(|| {
             Seen::Never(format!(
-                "the session is one of {owner}, opened by {opener}, and not of this account"
+                "the session is one of {owner}, and this account did not open it"
             ))
         })
     }
 
-    async fn stored(&self, id: SessionId) -> Result<Option<Stored>, ClientError> {
-        let call = Anchors::sessionCall { id: anchor_id(id) }.abi_encode();
-        let answer = self.client.call(LUCID_ANCHORS, &call.into()).await?;
-        let words: Vec<U256> = answer
-            .chunks_exact(32)
-            .take(MAX_WORDS)
-            .map(U256::from_be_slice)
-            .collect();
-        // Owner, size, status, what it commits to, opener.
-        let ([owner, size, status, ..], Some(opener)) = (words.as_slice(), words.last()) else {
-            return Err(unreadable(format!("{} bytes", answer.len())));
-        };
-        let address = |word: &U256| Address::from_word(B256::from(*word));
-        let owner = address(owner);
-        if status.is_zero() {
-            return Ok(None);
-        }
-        Ok(Some(Stored {
-            owner,
-            size: u64::try_from(*size).map_err(|e| unreadable(e.to_string()))?,
-            closed: *status == U256::from(2),
-            opener: Some(address(opener))
-                .filter(|a| !a.is_zero())
-                .unwrap_or(owner),
-        }))
-    }
-
-    /// The event that says so, newest blocks first; before `first` too, for the journal that knew of it may be lost. A node need
-    /// not keep those blocks: then it is done, and where is not known.
-    async fn find<E: SolEvent>(
+    /// The newest event that `same` knows: `Some(true)` when it is the one, `Some(false)` when it shows that there is none. Blocks
+    /// before `first` are searched too, for the journal that knew of it may be lost; a node need not keep those.
+    async fn find(
         &self,
-        topics: [B256; 2],
+        of: Of,
         (first, last): (u64, u64),
-        same: impl Fn(E) -> bool,
-        otherwise: &str,
-    ) -> Result<Seen, ClientError> {
+        same: impl Fn(&Event) -> Option<bool>,
+    ) -> Result<Found, ClientError> {
         let mut to = last;
         while to > 0 {
-            let from = if to >= first {
-                first.max(to.saturating_sub(SEARCH - 1))
-            } else {
-                to.saturating_sub(SEARCH - 1).max(1)
-            };
-            let logs = match self.client.logs(LUCID_ANCHORS, &topics, from, to).await {
+            let lowest = if to >= first { first } else { 1 };
+            let from = lowest.max(to.saturating_sub(SEARCH - 1)).max(1);
+            let events = self
+                .client
+                .anchor_events(of, Height(from), Height(to))
+                .await;
+            let events = match events {
                 Err(ClientError::Refused { .. }) if to < first => break,
-                logs => logs?,
+                events => events?,
             };
-            let mut others = false;
-            for log in logs.into_iter().rev() {
-                let Ok(event) = E::decode_log(&log.inner) else {
-                    continue;
-                };
-                if same(event.data) {
-                    return Ok(Seen::Ours(Place {
-                        height: log.block_number.unwrap_or_default(),
-                        time: log.block_timestamp.unwrap_or_default(),
-                        transaction: log.transaction_hash.unwrap_or_default(),
-                    }));
+            for seen in events.iter().rev() {
+                match same(&seen.event) {
+                    Some(true) => {
+                        return Ok(Found::Same(Place {
+                            height: seen.at.height.0,
+                            time: seen.at.time_s,
+                            transaction: seen.transaction,
+                        }));
+                    }
+                    Some(false) => return Ok(Found::Other),
+                    None => {}
                 }
-                others = true;
-            }
-            if others {
-                return Ok(Seen::Never(otherwise.to_owned()));
             }
             to = from - 1;
         }
-        Ok(Seen::Ours(Place {
-            height: 0,
-            time: 0,
-            transaction: B256::ZERO,
-        }))
+        Ok(Found::Nothing)
     }
 }
 
-fn unreadable(reason: String) -> ClientError {
-    ClientError::Answer {
-        method: "eth_call",
-        reason,
-    }
+enum Found {
+    Same(Place),
+    Other,
+    Nothing,
+}
+
+fn never(why: &str) -> Seen {
+    Seen::Never(why.to_owned())
 }

@@ -24,7 +24,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::book::{BatchEntry, Book, Leaf, Session};
 use crate::journal::{self, write_whole};
-use crate::{AnchorError, tree};
+use crate::{AnchorError, hash_leaf};
+use lucid_chain_types::anchors::batch_path;
 
 const SESSION: &[u8; 8] = b"LUCIDANS";
 const BATCH: &[u8; 8] = b"LUCIDANB";
@@ -171,8 +172,8 @@ impl Folder {
         let Some(index) = leaves.iter().position(|it| it == leaf) else {
             return Ok(None);
         };
-        let hashes: Vec<B256> = leaves.iter().map(tree::hash_leaf).collect();
-        Ok(tree::path(&hashes, index))
+        let hashes: Vec<B256> = leaves.iter().map(hash_leaf).collect();
+        Ok(batch_path(&hashes, index))
     }
 
     pub(crate) fn keep_batch(&self, root: B256, leaves: &[Leaf]) -> Result<(), AnchorError> {

@@ -17,9 +17,8 @@ mod error;
 mod folder;
 pub mod journal;
 mod queue;
-pub mod tree;
 
-pub use chain::anchor_id;
+pub use chain::{anchor_id, hash_leaf};
 pub use driver::{Anchors, Health, Settings};
 pub use error::{AnchorError, Refused};
 pub use folder::{Folder, Lock};

@@ -17,8 +17,11 @@ use lucid_format::SessionId;
 
 use crate::Refused;
 use crate::book::{Book, Flight, Job, Leaf, Outcome, Place, Record, Session, Signed, Stage, Step};
-use crate::tree::{self, MAX_LEAVES};
+use crate::hash_leaf;
+use lucid_chain_types::anchors::batch_root;
 
+/// Most checkpoints in a batch: its leaves are in one record of the journal.
+const MAX_LEAVES: usize = 1 << 14;
 /// Records that are taken between two writes at most.
 const MAX_KEPT: usize = 4096;
 /// Blocks without a transaction after which it offers more.
@@ -632,9 +635,9 @@ fn step_of(id: SessionId, session: &Session) -> Option<Step> {
 }
 
 fn batch(leaves: &[Leaf]) -> Step {
-    let hashes: Vec<B256> = leaves.iter().map(tree::hash_leaf).collect();
+    let hashes: Vec<B256> = leaves.iter().map(hash_leaf).collect();
     Step::Batch {
-        root: tree::root(&hashes),
+        root: batch_root(&hashes).unwrap_or_default(),
         leaves: leaves.to_vec(),
     }
 }
