@@ -86,10 +86,6 @@ impl Anchors {
     /// # Errors
     /// [`AnchorError::Locked`] when another process has it; a URL that is none; the disk's.
     pub fn start(settings: Settings) -> Result<(Self, JoinHandle<()>), AnchorError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| AnchorError::io("starting the queue of", &settings.folder, e))?;
         let clients = settings
             .urls
             .iter()
@@ -151,6 +147,10 @@ impl Anchors {
             folder,
             account,
         };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| AnchorError::io("starting the queue of", anchors.folder.root(), e))?;
         // A thread of its own: it waits for the disk, and nobody's relay may wait with it.
         let thread = std::thread::Builder::new()
             .name("anchors".to_owned())
