@@ -551,7 +551,10 @@ impl Driver {
 
     fn answered(&mut self, answer: Result<Answer, String>) {
         let (now, random) = (now_ms(), random());
-        let was = self.queue.trouble().map(str::to_owned);
+        let (was, failures) = (
+            self.queue.trouble().map(str::to_owned),
+            self.queue.failures(),
+        );
         match answer {
             Ok(Answer::View(view)) => self.queue.saw(view, now, random),
             Ok(Answer::Looked(seen, height)) => self.queue.looked(seen, height, now, random),
@@ -565,8 +568,8 @@ impl Driver {
             .clients
             .get(self.node)
             .map_or("", |client| client.url());
-        match (was, self.queue.trouble()) {
-            (was, Some(why)) => {
+        match self.queue.trouble() {
+            Some(why) if self.queue.failures() > failures => {
                 // Said once a trouble, not once an attempt.
                 if was.as_deref() == Some(why) {
                     debug!(url, why, "the chain is still away");
@@ -579,8 +582,8 @@ impl Driver {
                 metrics::counter!("lucid_anchor_away_total").increment(1);
                 self.node = (self.node + 1) % self.clients.len().max(1);
             }
-            (Some(_), None) => info!(url, "the chain is back"),
-            (None, None) => {}
+            None if was.is_some() => info!(url, "the chain is back"),
+            _ => {}
         }
     }
 

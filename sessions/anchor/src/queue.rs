@@ -214,7 +214,12 @@ impl Queue {
         self.trouble.as_deref()
     }
 
-    /// Whether the last node that was asked answered.
+    /// How many rounds in a row could not be ended.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Whether the last round could be ended.
     pub fn is_connected(&self) -> bool {
         self.failures == 0 && self.view.is_some()
     }

@@ -485,7 +485,7 @@ impl World {
                 }
             },
             Action::Sign(orders) => {
-                let signed = orders.into_iter().map(|order| self.sign(order)).collect();
+                let signed = orders.iter().map(|order| self.sign(order)).collect();
                 self.queue.signed(signed);
             }
             Action::Send(transactions) => self.send(transactions, random)?,
@@ -526,7 +526,7 @@ impl World {
         }
     }
 
-    fn sign(&mut self, order: Order) -> (u64, Signed) {
+    fn sign(&mut self, order: &Order) -> (u64, Signed) {
         let sessions = order.step.sessions().into_iter();
         let sessions = sessions.map(|id| (id, self.queue.book().sessions[&id].clone()));
         let transaction = Transaction {
