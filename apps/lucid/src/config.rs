@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
+use alloy_primitives::Address;
 use anyhow::Result;
+use lucid_client::Client;
 use lucid_format::{DEFAULT_CHUNK_PLAINTEXT, MAX_CHUNK_PLAINTEXT};
+use lucid_recorder::anchoring::Offline;
 use lucid_service::{
     config::{self, ConfigFile, Faults, Loaded, Sources},
     logs,
@@ -26,6 +29,8 @@ pub struct Settings {
     pub chunk: ChunkSettings,
     /// `[store]`
     pub store: StoreSettings,
+    /// `[chain]`
+    pub chain: ChainSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -64,6 +69,28 @@ pub struct StoreSettings {
     pub max_age_days: u32,
 }
 
+/// `[chain]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChainSettings {
+    /// URLs of nodes, tried in turn; none for no anchoring.
+    pub url: Vec<String>,
+    /// The account's key file, from the home folder on.
+    pub key: PathBuf,
+    /// Whose sessions they are, on the chain; empty for the account.
+    pub owner: String,
+    /// The chain's genesis file, from the home folder on.
+    pub genesis: PathBuf,
+    /// How often running sessions are checkpointed.
+    pub checkpoint_every: String,
+    /// From how many checkpoints due at once they share a transaction.
+    pub batch_from: usize,
+    /// What `lucid session mint` does when the chain is away.
+    pub offline: Offline,
+    /// How long it waits for the chain.
+    pub mint_timeout: String,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -99,6 +126,73 @@ impl Default for StoreSettings {
             max_bytes: 0,
             min_free: 32 << 20,
             max_age_days: 0,
+        }
+    }
+}
+
+impl Default for ChainSettings {
+    fn default() -> Self {
+        Self {
+            url: Vec::new(),
+            key: "anchor.key".into(),
+            owner: String::new(),
+            genesis: "genesis.json".into(),
+            checkpoint_every: "30s".to_owned(),
+            batch_from: 8,
+            offline: Offline::Refuse,
+            mint_timeout: "20s".to_owned(),
+        }
+    }
+}
+
+impl ChainSettings {
+    /// Whether sessions are anchored.
+    pub fn is_on(&self) -> bool {
+        !self.url.is_empty()
+    }
+
+    /// How often running sessions are checkpointed.
+    pub fn pace(&self) -> Duration {
+        // It was checked when it was read.
+        humantime::parse_duration(&self.checkpoint_every).unwrap_or(Duration::from_secs(30))
+    }
+
+    /// How long minting waits for the chain.
+    pub fn patience(&self) -> Duration {
+        humantime::parse_duration(&self.mint_timeout).unwrap_or(Duration::from_secs(20))
+    }
+
+    fn check(&self, faults: &mut Faults) {
+        for url in self.url.iter().filter(|url| Client::new(url).is_err()) {
+            let form = "http://HOST:PORT, such as http://127.0.0.1:8545";
+            faults.add("chain.url", format!("'{url}' is not {form}"));
+        }
+        if !self.owner.is_empty() && self.owner.parse::<Address>().is_err() {
+            faults.add(
+                "chain.owner",
+                format!("'{}' is not an account: 0x and 40 hex digits", self.owner),
+            );
+        }
+        let within = |text: &str, least: u64, most: u64| {
+            humantime::parse_duration(text).is_ok_and(|d| (least..=most).contains(&d.as_secs()))
+        };
+        if !within(&self.checkpoint_every, 1, 3_600) {
+            faults.add(
+                "chain.checkpoint_every",
+                format!("'{}' is not 1s to 1h", self.checkpoint_every),
+            );
+        }
+        if !within(&self.mint_timeout, 1, 600) {
+            faults.add(
+                "chain.mint_timeout",
+                format!("'{}' is not 1s to 10m", self.mint_timeout),
+            );
+        }
+        if !(2..=10_000).contains(&self.batch_from) {
+            faults.add(
+                "chain.batch_from",
+                format!("{} is not 2 to 10000", self.batch_from),
+            );
         }
     }
 }
@@ -141,6 +235,7 @@ impl Settings {
     }
 
     fn check(&self, faults: &mut Faults) {
+        self.chain.check(faults);
         let gateway = &self.gateway;
         if !gateway
             .listen

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use lucid_anchor::AnchorError;
 use lucid_format::{ErrorKind, FormatError};
 use lucid_recorder::RecorderError;
 use lucid_store::StoreError;
@@ -68,6 +69,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
             .map(of_format)
             .or_else(|| cause.downcast_ref().and_then(of_store))
             .or_else(|| cause.downcast_ref().and_then(of_recorder))
+            .or_else(|| cause.downcast_ref().and_then(of_anchor))
             .or_else(|| cause.is::<std::io::Error>().then_some(NOT_FOUND));
         if let Some(code) = known {
             return code;
@@ -101,11 +103,23 @@ fn of_store(error: &StoreError) -> Option<u8> {
     }
 }
 
+fn of_anchor(error: &AnchorError) -> Option<u8> {
+    match error {
+        AnchorError::Io { .. } | AnchorError::Locked { .. } | AnchorError::Late { .. } => {
+            Some(NOT_FOUND)
+        }
+        AnchorError::Damaged { .. } => Some(DAMAGED),
+        AnchorError::OtherAccount { .. } | AnchorError::OtherChain { .. } => Some(USAGE),
+        _ => None,
+    }
+}
+
 fn of_recorder(error: &RecorderError) -> Option<u8> {
     match error {
         RecorderError::Format(error) => Some(of_format(error)),
         RecorderError::Store(error) => of_store(error),
         RecorderError::Audit { .. } => Some(TAMPERED),
+        RecorderError::Anchor(error) => of_anchor(error),
         RecorderError::Targets { .. } | RecorderError::UnknownTarget { .. } => Some(USAGE),
         _ => None,
     }

@@ -7,6 +7,7 @@
     reason = "a binary has no reader outside: pub means the other modules"
 )]
 
+mod anchoring;
 mod cli;
 mod commands;
 mod config;

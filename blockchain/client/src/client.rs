@@ -143,6 +143,40 @@ impl Client {
             .await
     }
 
+    /// What became of many transactions, in their order, by one request; `None` for one that is in no block. A node takes 100 at
+    /// once unless it is configured otherwise (`rpc.max_batch`).
+    pub async fn receipts(
+        &self,
+        hashes: &[B256],
+    ) -> Result<Vec<Option<TransactionReceipt>>, ClientError> {
+        const METHOD: &str = "eth_getTransactionReceipt";
+        if hashes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut batch = BatchRequestBuilder::new();
+        for hash in hashes {
+            batch
+                .insert(METHOD, jsonrpsee_core::rpc_params![hash])
+                .map_err(|error| ClientError::Answer {
+                    method: METHOD,
+                    reason: error.to_string(),
+                })?;
+        }
+        let answers = self
+            .http
+            .batch_request::<Option<TransactionReceipt>>(batch)
+            .await
+            .map_err(|error| ClientError::of(METHOD, &self.url, error))?;
+        answers
+            .into_iter()
+            .map(|answer| {
+                answer.map_err(|error| {
+                    ClientError::of(METHOD, &self.url, Error::Call(error.into_owned()))
+                })
+            })
+            .collect()
+    }
+
     /// A slot, the open one without a number.
     pub async fn slot(&self, slot: Option<Slot>) -> Result<SlotInfo, ClientError> {
         self.request("lucid_slot", vec![json!(slot)]).await
@@ -252,6 +286,17 @@ impl Client {
         Ok(nonce.to())
     }
 
+    /// How many of an account's transactions are final.
+    pub async fn final_nonce(&self, account: Address) -> Result<u64, ClientError> {
+        let nonce: U64 = self
+            .request(
+                "eth_getTransactionCount",
+                vec![json!(account), json!("latest")],
+            )
+            .await?;
+        Ok(nonce.to())
+    }
+
     /// What a transaction should offer now.
     pub async fn fees(&self) -> Result<Fees, ClientError> {
         const METHOD: &str = "eth_feeHistory";
@@ -280,7 +325,11 @@ impl Client {
         .await
     }
 
-    async fn view<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, ClientError> {
+    pub(crate) async fn view<C: SolCall>(
+        &self,
+        to: Address,
+        call: &C,
+    ) -> Result<C::Return, ClientError> {
         let answer = self.call(to, &call.abi_encode().into()).await?;
         C::abi_decode_returns(&answer).map_err(|error| ClientError::Answer {
             method: "eth_call",

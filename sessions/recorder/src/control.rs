@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use lucid_format::SessionId;
+use lucid_format::{Hash, PublicKey, SessionId};
 use lucid_rdp::{Permission, SessionHandle};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
@@ -20,7 +20,10 @@ use tokio::{
     sync::{broadcast, watch},
 };
 
-use crate::{Progress, RecorderError};
+use crate::{
+    Progress, RecorderError,
+    anchoring::{Anchoring, Covered, Opening},
+};
 
 /// Longest line either side reads.
 const MAX_LINE: u64 = 64 << 10;
@@ -55,6 +58,15 @@ pub enum Request {
         session: String,
         /// As for `Allow`.
         channel: String,
+    },
+    /// Open a session on the chain; the answer is an [`Opening`], once it is final or queued.
+    Open {
+        /// Its id.
+        session: String,
+        /// The ticket's key, in hex.
+        session_key: String,
+        /// The ticket's policy, in hex.
+        policy: String,
     },
     /// Follow a session: the answer is a line an event.
     Watch {
@@ -133,6 +145,11 @@ enum Answer<T> {
     Ok(T),
     #[serde(rename = "error")]
     Error(String),
+}
+
+/// Whether a gateway answers at a socket.
+pub fn is_running(socket: &Path) -> bool {
+    BlockingStream::connect(socket).is_ok()
 }
 
 /// Asks a running gateway something it answers with one line.
@@ -225,6 +242,7 @@ pub(crate) struct Live {
     pub(crate) handle: SessionHandle,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) events: broadcast::Sender<SessionEvent>,
+    pub(crate) covered: watch::Receiver<Option<Covered>>,
 }
 
 /// The running sessions.
@@ -242,6 +260,15 @@ impl Sessions {
 
     pub(crate) fn all(&self) -> Vec<Live> {
         self.lock().values().cloned().collect()
+    }
+
+    /// The closed chunks of every session that has some.
+    pub(crate) fn covered(&self) -> Vec<(SessionId, Covered)> {
+        let sessions = self.lock();
+        let covered = sessions
+            .iter()
+            .map(|(id, live)| Some((*id, (*live.covered.borrow())?)));
+        covered.flatten().collect()
     }
 
     fn get(&self, id: &str) -> Result<Live, RecorderError> {
@@ -264,6 +291,7 @@ pub(crate) async fn answer(
     stream: UnixStream,
     sessions: Sessions,
     longest_grant: Duration,
+    anchoring: Option<Anchoring>,
 ) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
@@ -280,6 +308,15 @@ pub(crate) async fn answer(
         Ok(Request::List) => Ok(serde_json::to_value(
             sessions.all().into_iter().map(current).collect::<Vec<_>>(),
         )?),
+        Ok(Request::Open {
+            session,
+            session_key,
+            policy,
+        }) => open(anchoring, &session, &session_key, &policy)
+            .await
+            .and_then(|opening| {
+                serde_json::to_value(opening).map_err(|e| RecorderError::Control(e.to_string()))
+            }),
         Ok(request) => steer(request, &sessions, longest_grant)
             .await
             .map(serde_json::Value::from),
@@ -287,6 +324,24 @@ pub(crate) async fn answer(
     };
     let answer = answered.map_or_else(|e| Answer::Error(e.to_string()), Answer::Ok);
     send_line(&mut writer, &answer).await
+}
+
+async fn open(
+    anchoring: Option<Anchoring>,
+    session: &str,
+    session_key: &str,
+    policy: &str,
+) -> Result<Opening, RecorderError> {
+    let Some(anchoring) = anchoring else {
+        let way_out = "set chain.url where it starts, or leave it out here";
+        return Err(RecorderError::Control(format!(
+            "the running gateway anchors nothing: {way_out}"
+        )));
+    };
+    let key = PublicKey(Hash::from_hex(session_key)?.0);
+    anchoring
+        .open(session.parse()?, key, Hash::from_hex(policy)?)
+        .await
 }
 
 fn current(live: Live) -> LiveSession {
@@ -339,7 +394,9 @@ async fn steer(
             }
             Ok(format!("{channel} is closed"))
         }
-        Request::List | Request::Watch { .. } => Err(RecorderError::Control("not a change".into())),
+        Request::List | Request::Watch { .. } | Request::Open { .. } => {
+            Err(RecorderError::Control("not a change".into()))
+        }
     }
 }
 

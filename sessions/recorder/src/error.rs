@@ -96,6 +96,9 @@ pub enum RecorderError {
     /// The store's own faults.
     #[error(transparent)]
     Store(#[from] lucid_store::StoreError),
+    /// The anchor queue's faults.
+    #[error(transparent)]
+    Anchor(#[from] lucid_anchor::AnchorError),
     /// The gateway's own faults.
     #[error(transparent)]
     Rdp(#[from] lucid_rdp::RdpError),

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use crate::{
     Home, Progress, RecorderError, SessionWriter,
+    anchoring::Anchoring,
     audit::{AuditEntry, AuditLog},
     control::{self, Live, LiveSession, Sessions},
     recording::{self, Reports, recover},
@@ -37,6 +38,8 @@ use crate::{
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 /// How long sessions get to end when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long the ends of the last sessions get to become final when the gateway stops.
+const LAST_ANCHORS: Duration = Duration::from_secs(5);
 /// Clients that may be in the handshake at once.
 const MAX_HANDSHAKES: usize = 64;
 /// Events a watcher may lag behind.
@@ -69,6 +72,7 @@ pub struct Gateway {
     sessions: Sessions,
     handshakes: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    anchoring: Option<Anchoring>,
 }
 
 impl Gateway {
@@ -105,9 +109,19 @@ impl Gateway {
             sessions: Sessions::default(),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             places,
+            anchoring: None,
         };
         gateway.recover_all()?;
         Ok(gateway)
+    }
+
+    /// Sessions are anchored on the chain from now on.
+    #[must_use]
+    pub fn anchored(self, anchoring: Anchoring) -> Self {
+        Self {
+            anchoring: Some(anchoring),
+            ..self
+        }
     }
 
     /// SHA-256 of the certificate that clients see.
@@ -126,6 +140,12 @@ impl Gateway {
     ) -> Result<(), RecorderError> {
         let control = self.control_socket()?;
         let mut tasks = JoinSet::new();
+        // Dropped, and with it ended, when the gateway stops.
+        let mut anchoring = JoinSet::new();
+        if let Some(it) = self.anchoring.clone() {
+            anchoring.spawn(it.keep_pace(self.sessions.clone()));
+            anchoring.spawn(self.clone().catch_up());
+        }
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -140,8 +160,9 @@ impl Gateway {
                 },
                 accepted = control.accept() => if let Ok((stream, _)) = accepted {
                     let (sessions, longest) = (self.sessions.clone(), self.settings.policy_timeout);
+                    let anchoring = self.anchoring.clone();
                     // A command line that goes away in the middle of an answer is no fault.
-                    tokio::spawn(async move { control::answer(stream, sessions, longest).await.ok() });
+                    tokio::spawn(async move { control::answer(stream, sessions, longest, anchoring).await.ok() });
                 },
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             }
@@ -158,6 +179,9 @@ impl Gateway {
                 "some sessions did not end in {} s: 'lucid session recover' seals them",
                 DRAIN.as_secs()
             );
+        }
+        if let Some(anchoring) = &self.anchoring {
+            anchoring.drain(LAST_ANCHORS).await;
         }
         fs::remove_file(self.home.control())
             .map_err(|e| RecorderError::io("removing", &self.home.control(), e))
@@ -205,6 +229,29 @@ impl Gateway {
         Ok(())
     }
 
+    /// Anchors what earlier gateways sealed and did not anchor.
+    async fn catch_up(self: Arc<Self>) {
+        let Some(anchoring) = &self.anchoring else {
+            return;
+        };
+        match anchoring.catch_up(&self.store).await {
+            Ok(0) => {}
+            Ok(sessions) => info!(sessions, "sealed sessions that are not closed on the chain"),
+            Err(error) => {
+                warn!(%error, "the store could not be searched for what is to be anchored");
+            }
+        }
+    }
+
+    /// Anchors the end of a session. What fails is made good at the next start.
+    async fn close_on_chain(&self, id: SessionId) {
+        if let Some(anchoring) = &self.anchoring
+            && let Err(error) = anchoring.close(&self.store, id).await
+        {
+            warn!(session = %id, %error, "the end of a session cannot be anchored now");
+        }
+    }
+
     /// One client, from its first byte to the end of its session.
     async fn client(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {
         let Ok(handshake) = self.handshakes.clone().acquire_owned().await else {
@@ -232,6 +279,22 @@ impl Gateway {
             }
         };
         let id = claimed.ticket.session;
+        let note = match &self.anchoring {
+            None => None,
+            Some(anchoring) => match anchoring.admit(&claimed.ticket).await {
+                Ok(note) => note,
+                Err(error) => {
+                    self.log(
+                        "client-refused",
+                        Some(id),
+                        Some(&user),
+                        Some(peer),
+                        error.to_string(),
+                    );
+                    return client.reject(Rejection::Unavailable).await;
+                }
+            },
+        };
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             let why = format!(
                 "{} sessions are running, which is the limit",
@@ -270,7 +333,7 @@ impl Gateway {
         drop(handshake);
         let ended = self
             .clone()
-            .session(session, handle, claimed, client_name, peer)
+            .session(session, handle, claimed, client_name, peer, note)
             .await;
         drop(place);
         match ended {
@@ -306,6 +369,7 @@ impl Gateway {
                 }
             }
         }
+        self.close_on_chain(id).await;
     }
 
     async fn claim(self: Arc<Self>, client: &PendingClient) -> Result<Claimed, RecorderError> {
@@ -330,20 +394,23 @@ impl Gateway {
         claimed: Claimed,
         client_name: String,
         peer: SocketAddr,
+        note: Option<String>,
     ) -> Result<Manifest, RecorderError> {
         let ticket = claimed.ticket.clone();
         let id = ticket.session;
         let (start, started_us) = (Instant::now(), wall_clock_us());
-        let first = Marker::Started {
+        let mut first = vec![Marker::Started {
             wall_us: started_us,
             client: client_name.clone(),
             target: ticket.target.clone(),
-        };
+        }];
+        first.extend(note.map(|text| Marker::Note { text }));
         let gateway = self.clone();
         let writer = blocking(move || gateway.open(claimed, started_us, &client_name)).await?;
 
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (events, _) = broadcast::channel(EVENTS);
+        let (covered, covered_seen) = watch::channel(None);
         let info = LiveSession {
             session: id.to_string(),
             user: ticket.user.clone(),
@@ -361,6 +428,7 @@ impl Gateway {
                 handle,
                 progress: progress_seen,
                 events: events.clone(),
+                covered: covered_seen,
             },
         );
         self.log(
@@ -372,7 +440,11 @@ impl Gateway {
         );
 
         let (sender, receiver) = tap::channel();
-        let reports = Reports { progress, events };
+        let reports = Reports {
+            progress,
+            events,
+            covered,
+        };
         let runtime = tokio::runtime::Handle::current();
         let recorder =
             blocking(move || recording::record(writer, receiver, start, first, &reports, &runtime));
@@ -456,7 +528,7 @@ fn summary(manifest: &Manifest) -> String {
 }
 
 /// Runs what waits for a disk on a thread that may wait.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RecorderError> + Send + 'static,
 ) -> Result<T, RecorderError> {
     let crashed = |e: tokio::task::JoinError| {

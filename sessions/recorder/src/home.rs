@@ -15,6 +15,7 @@ use crate::RecorderError;
 /// identity.key   this host's Ed25519 key (0600)      tls/       the gateway's certificate
 /// targets.toml   desktops and their credentials      tickets/   minted and used tickets
 /// store/         chunks and sessions                 audit.jsonl  hash-chained log
+/// anchors/       what is anchored on the chain, or will be
 /// keys/          recipients' public keys, and secret ones of people who work here
 /// ```
 #[derive(Debug, Clone)]
@@ -75,6 +76,11 @@ impl Home {
     /// The running gateway's control socket.
     pub fn control(&self) -> PathBuf {
         self.root.join("gateway.sock")
+    }
+
+    /// The anchor queue's folder.
+    pub fn anchors(&self) -> PathBuf {
+        self.root.join("anchors")
     }
 
     /// This host's identity, made on first use.

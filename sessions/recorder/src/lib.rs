@@ -8,9 +8,10 @@
 //! ```
 //!
 //! Start reading at [`Gateway`] (who comes in and what happens to them) and [`SessionWriter`] (how what happens becomes
-//! chunks). [`ticket`] mints and claims, [`control`] is how `lucid session …` speaks with a running gateway, [`audit`] keeps
+//! chunks). [`ticket`] mints and claims, [`anchoring`] says what goes on the chain, [`control`] is how `lucid session …` speaks with a running gateway, [`audit`] keeps
 //! the log.
 
+pub mod anchoring;
 pub mod audit;
 pub mod bulk;
 pub mod control;

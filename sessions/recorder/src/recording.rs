@@ -11,12 +11,17 @@ use lucid_rdp::{
 use lucid_store::Store;
 use tokio::sync::{broadcast, watch};
 
-use crate::{Progress, RecorderError, SessionWriter, control::SessionEvent, wall_clock_us};
+use crate::{
+    Progress, RecorderError, SessionWriter, anchoring::Covered, control::SessionEvent,
+    wall_clock_us,
+};
 
 /// Where a recording tells how it goes.
 pub(crate) struct Reports {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) events: broadcast::Sender<SessionEvent>,
+    /// The closed chunks, for checkpoints on the chain.
+    pub(crate) covered: watch::Sender<Option<Covered>>,
 }
 
 impl Reports {
@@ -33,12 +38,15 @@ pub(crate) fn record(
     mut writer: SessionWriter,
     mut tap: TapReceiver,
     start: Instant,
-    first: Marker,
+    first: Vec<Marker>,
     reports: &Reports,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Manifest, RecorderError> {
     let mut ended = None;
-    let recorded = writer.marker(0, wall_clock_us(), first).and_then(|()| {
+    let begun = first
+        .into_iter()
+        .try_for_each(|marker| writer.marker(0, wall_clock_us(), marker));
+    let recorded = begun.and_then(|()| {
         runtime.block_on(async {
             loop {
                 let due = start + Duration::from_micros(writer.next_tick_us());
@@ -55,6 +63,7 @@ pub(crate) fn record(
                 writer.tick(since(start), wall_clock_us())?;
                 reports.progress.send_replace(writer.progress());
                 if writer.progress().chunks != chunks {
+                    reports.covered.send_replace(writer.covered());
                     reports.event(SessionEvent::Chunks {
                         progress: writer.progress(),
                     });

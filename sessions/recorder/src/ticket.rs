@@ -122,6 +122,18 @@ pub fn mint(home: &Home, request: &MintRequest, now_us: u64) -> Result<Minted, R
     Ok(Minted { ticket, password })
 }
 
+/// Takes back a ticket that nobody was told of: its session could not be opened on the chain.
+///
+/// # Errors
+/// The disk's.
+pub fn withdraw(home: &Home, minted: &Minted) -> Result<(), RecorderError> {
+    let path = home
+        .tickets()
+        .join(file_name(&minted.ticket.user, &minted.password));
+    fs::remove_file(&path).map_err(|e| RecorderError::io("removing", &path, e))?;
+    home::sync_dir(&home.tickets())
+}
+
 /// Claims the ticket that `user` and `password` name. Whatever the outcome, a ticket that was found is used up.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use lucid_format::{
 use lucid_player::Decoder;
 use lucid_store::{OpenSession, StoreError};
 
-use crate::RecorderError;
+use crate::{RecorderError, anchoring::Covered};
 
 /// What was written may be lost to a power cut for this long, in µs, plus what the disk needs to sync.
 const SYNC_US: u64 = 1_000_000;
@@ -41,6 +41,7 @@ pub struct SessionWriter {
     /// A quota or the disk's reserve said stop: only the proper end may still be written.
     full: bool,
     progress: Progress,
+    covered: Option<Covered>,
     last_record_us: u64,
 }
 
@@ -72,6 +73,7 @@ impl SessionWriter {
             chunk: None,
             full: false,
             progress: Progress::default(),
+            covered: None,
             last_record_us: 0,
         }
     }
@@ -79,6 +81,11 @@ impl SessionWriter {
     /// What has been written.
     pub fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// The closed chunks, for a checkpoint on the chain.
+    pub(crate) fn covered(&self) -> Option<Covered> {
+        self.covered
     }
 
     /// Records a marker.
@@ -320,6 +327,10 @@ impl SessionWriter {
         let checkpoint = self.store.checkpoint(&sealed, wall_us)?;
         self.store
             .close_chunk(&sealed, &checkpoint.sign(&self.session_key)?)?;
+        self.covered = Some(Covered {
+            chunks: checkpoint.chunks,
+            root: checkpoint.root,
+        });
         self.progress.chunks = self.store.chunks();
         self.progress.bytes = self.store.chunk_bytes();
         self.progress.last_us = self.progress.last_us.max(sealed.trailer.end_us);

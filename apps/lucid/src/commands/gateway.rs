@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
 use crate::{
-    App,
+    App, anchoring,
     cli::GatewayArgs,
     commands,
     exit::{USAGE, exit},
@@ -47,13 +47,20 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
         .clone()
         .unwrap_or_else(|| configured.listen.clone());
     lucid_service::logs::init(app.settings.log.format, &app.settings.log.level)?;
-    let gateway = Arc::new(Gateway::new(home, app.store()?, settings)?);
+    let mut gateway = Gateway::new(home, app.store()?, settings)?;
+    let mut queue = None;
+    if app.settings.chain.is_on() {
+        let (anchoring, thread) = anchoring::start(app)?;
+        queue = Some(thread);
+        gateway = gateway.anchored(anchoring);
+    }
+    let gateway = Arc::new(gateway);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         if app.ui.json {
@@ -65,7 +72,13 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
             app.ui.note("Let people in with 'lucid session mint --user NAME'. Ctrl-C ends every session and seals it.");
         }
         gateway.run(listener, stop_signal()?).await.context("running the gateway")
-    })
+    });
+    // All that has the queue is gone with the runtime; what it writes just now is written.
+    drop(runtime);
+    if let Some(queue) = queue {
+        let _ended = queue.join();
+    }
+    served
 }
 
 /// Done at the first Ctrl-C or SIGTERM.

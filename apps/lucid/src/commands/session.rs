@@ -3,18 +3,21 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, Result};
+use lucid_anchor::{Folder, book::Stage};
 use lucid_format::SessionId;
 use lucid_recorder::{
+    Home,
+    anchoring::Opening,
     audit::{AuditEntry, AuditLog},
     control::{self, LiveSession, Request, SessionEvent},
     recover,
-    ticket::{self, MintRequest},
+    ticket::{self, MintRequest, Minted},
     wall_clock_us,
 };
-use lucid_store::{SessionState, SessionSummary};
+use lucid_store::{SessionState, SessionSummary, StoreError};
 
 use crate::{
-    App,
+    App, anchoring,
     cli::SessionCommand,
     exit::{NOT_FOUND, USAGE, exit},
     ui::{Tone, clock, date, size, table},
@@ -80,6 +83,11 @@ fn mint(app: &App, user: String, target: String, valid_for: std::time::Duration)
     };
     let minted = ticket::mint(&home, &request, wall_clock_us())?;
     let id = minted.ticket.session.to_string();
+    let opening = if app.settings.chain.is_on() {
+        Some(open_on_chain(app, &home, &minted)?)
+    } else {
+        None
+    };
     log(
         app,
         "session-minted",
@@ -87,10 +95,14 @@ fn mint(app: &App, user: String, target: String, valid_for: std::time::Duration)
         &format!("for {} on {}", request.user, request.target),
     )?;
     if app.ui.json {
-        return app.ui.json(&serde_json::json!({
+        let mut answer = serde_json::json!({
             "session": id, "user": request.user, "target": request.target,
             "password": minted.password.as_str(), "expires_us": minted.ticket.expires_us,
-        }));
+        });
+        if let Some(opening) = &opening {
+            answer["anchor"] = serde_json::to_value(opening)?;
+        }
+        return app.ui.json(&answer);
     }
     app.ui.line(format!("session   {id}"));
     app.ui.line(format!("user      {}", request.user));
@@ -102,8 +114,33 @@ fn mint(app: &App, user: String, target: String, valid_for: std::time::Duration)
         "valid     once, until {}",
         date(minted.ticket.expires_us)
     ));
+    match &opening {
+        None => {}
+        Some(Opening::Final {
+            height,
+            transaction,
+            ..
+        }) => app.ui.line(format!(
+            "anchored  final in block {height}, transaction {transaction}"
+        )),
+        Some(Opening::Queued { why }) => app.ui.line(format!(
+            "anchored  {}: {why}; the recording will say so",
+            app.ui.paint(Tone::Bad, "not yet, the opening is queued")
+        )),
+    }
     app.ui.note("The password is shown this once. Log in with any RDP client that offers TLS; see docs/sessions/clients.md.");
     Ok(())
+}
+
+/// Opens a fresh ticket's session on the chain. A ticket whose session cannot be opened is taken back.
+fn open_on_chain(app: &App, home: &Home, minted: &Minted) -> Result<Opening> {
+    let spinner = app.ui.spinner("opening the session on the chain");
+    let opened = anchoring::open(app, &minted.ticket);
+    spinner.finish_and_clear();
+    if opened.is_err() {
+        ticket::withdraw(home, minted)?;
+    }
+    opened.context("the session cannot be opened on the chain, and nothing was minted")
 }
 
 fn list(app: &App) -> Result<()> {
@@ -182,7 +219,13 @@ fn state(summary: &SessionSummary) -> String {
 }
 
 fn show(app: &App, id: SessionId) -> Result<()> {
-    let session = app.store()?.session(id)?;
+    let anchors = Folder::at(app.home()?.anchors()).session(id)?;
+    let (session, anchors) = match (app.store()?.session(id), anchors) {
+        (Err(StoreError::NoSession { .. }), Some(anchors)) => {
+            return show_anchors(app, id, &anchors);
+        }
+        (session, anchors) => (session?, anchors),
+    };
     let summary = &session.summary;
     if app.ui.json {
         let chunks: Vec<String> = session.chunks.iter().map(|h| h.to_hex()).collect();
@@ -197,14 +240,10 @@ fn show(app: &App, id: SessionId) -> Result<()> {
             "summary": summary, "host_key": session.head.ticket.host_key.to_string(),
             "recipients": recipients, "chunks": chunks,
             "root": session.manifest.as_ref().map(|m| m.manifest.root.to_hex()),
+            "anchors": anchors,
         }));
     }
-    let row = |label: &str, text: String| {
-        app.ui.line(format!(
-            "{} {text}",
-            app.ui.paint(Tone::Faint, format!("{label:<10}"))
-        ));
-    };
+    let row = |label: &str, text: String| row(app, label, &text);
     row("session", id.to_string());
     row("state", state(summary));
     row(
@@ -245,7 +284,76 @@ fn show(app: &App, id: SessionId) -> Result<()> {
     if let Some(at) = summary.shredded_us {
         row("shredded", date(at));
     }
+    if let Some(anchors) = &anchors {
+        anchor_rows(app, anchors);
+    }
     Ok(())
+}
+
+fn row(app: &App, label: &str, text: &str) {
+    app.ui.line(format!(
+        "{} {text}",
+        app.ui.paint(Tone::Faint, format!("{label:<10}"))
+    ));
+}
+
+/// A session that the chain knows and the store does not: nobody came yet, or its recording is gone.
+fn show_anchors(app: &App, id: SessionId, anchors: &lucid_anchor::book::Session) -> Result<()> {
+    if app.ui.json {
+        return app
+            .ui
+            .json(&serde_json::json!({ "session": id.to_string(), "anchors": anchors }));
+    }
+    row(app, "session", &id.to_string());
+    row(app, "state", "no recording here");
+    anchor_rows(app, anchors);
+    Ok(())
+}
+
+/// What is on the chain. Of many checkpoints the last ones are shown; `--json` has all.
+fn anchor_rows(app: &App, anchors: &lucid_anchor::book::Session) {
+    const SHOWN: usize = 5;
+    row(app, "owner", &anchors.owner.to_string());
+    row(app, "opened", &stage(app, &anchors.opened));
+    let all = anchors.checkpoints.len();
+    let last = all.saturating_sub(SHOWN);
+    if last > 0 {
+        row(app, "checkpoint", &format!("… {last} before these"));
+    }
+    for checkpoint in &anchors.checkpoints[last..] {
+        let batch = checkpoint.batch.map_or("", |_| ", in a batch");
+        let text = format!(
+            "{} chunks {}{batch}",
+            checkpoint.size,
+            stage(app, &checkpoint.stage)
+        );
+        row(app, "checkpoint", &text);
+    }
+    if let Some(closing) = &anchors.closed {
+        let text = format!("{} chunks {}", closing.chunks, stage(app, &closing.stage));
+        row(app, "closed", &text);
+    }
+}
+
+fn stage(app: &App, stage: &Stage) -> String {
+    match stage {
+        Stage::Queued => "queued".to_owned(),
+        Stage::Sent { nonce } => format!("sent, nonce {nonce}"),
+        Stage::Final(place) if place.height == 0 => {
+            format!(
+                "{}, the block is not known here",
+                app.ui.paint(Tone::Good, "final")
+            )
+        }
+        Stage::Final(place) => format!(
+            "{} in block {}, {}, transaction {}",
+            app.ui.paint(Tone::Good, "final"),
+            place.height,
+            date(place.time.saturating_mul(1_000_000)),
+            place.transaction
+        ),
+        Stage::Failed { why } => format!("{}: {why}", app.ui.paint(Tone::Bad, "failed")),
+    }
 }
 
 fn watch(app: &App, id: SessionId) -> Result<()> {

@@ -41,7 +41,13 @@ const TABLE: &[Row] = &[
             "lucid-player",
             "lucid-rdp",
             "lucid-service",
+            "lucid-anchor",
         ],
+    ),
+    row(
+        "sessions/anchor",
+        "lucid-anchor",
+        &["lucid-format", "lucid-chain-types", "lucid-client"],
     ),
     row(
         "sessions/player-wasm",
@@ -122,6 +128,7 @@ const ALL: &[&str] = &[
     "lucid-store",
     "lucid-player",
     "lucid-rdp",
+    "lucid-anchor",
     "lucid-recorder",
     "lucid-chain-types",
     "lucid-poot",

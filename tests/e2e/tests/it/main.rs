@@ -7,6 +7,7 @@
 // clippy takes only functions marked #[test] for tests, and these have helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod anchors;
 mod arrows;
 mod chain;
 mod channels;
