@@ -48,6 +48,8 @@ pub struct Cli {
 pub enum Command {
     /// Record a real desktop session from start to replay, on this machine, with nothing to configure
     Demo(DemoArgs),
+    /// Run everything on this machine: a chain, the gateway, a desktop and the player's page, until Ctrl-C
+    Up(UpArgs),
     /// Make and show keys
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -124,6 +126,23 @@ pub struct DemoArgs {
     pub replay: bool,
 }
 
+/// `lucid up`
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Validators of the chain; counts when it is made
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub validators: u16,
+    /// Where RDP clients connect; counts when the configuration is made
+    #[arg(long, default_value = "127.0.0.1:3389")]
+    pub listen: String,
+    /// Port of the player's page, on loopback; 0 picks a free one
+    #[arg(long, default_value_t = 8070)]
+    pub page_port: u16,
+    /// Start no desktop: the gateway leads to those of targets.toml
+    #[arg(long)]
+    pub no_desktop: bool,
+}
+
 /// `lucid keys`
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -184,6 +203,9 @@ pub struct GatewayArgs {
     /// Where to listen [default: 127.0.0.1:3389]
     #[arg(long)]
     pub listen: Option<String>,
+    /// End when standard input does: for a program that starts a gateway and must not leave it behind
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
 }
 
 /// `lucid session`

@@ -106,6 +106,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
     };
     match cli.command {
         Command::Demo(args) => commands::demo::run(&app, &args).map(|()| 0),
+        Command::Up(args) => commands::up::run(&app, &args).map(|()| 0),
         Command::Keys(command) => commands::keys::run(&app, &command).map(|()| 0),
         Command::Gateway(args) => commands::gateway::run(&app, &args).map(|()| 0),
         Command::Session(command) => commands::session::run(&app, command).map(|()| 0),

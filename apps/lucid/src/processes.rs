@@ -1,6 +1,8 @@
-//! A network on this machine, each node a process of its own under a guard that stops it.
+//! This program's other processes: the nodes of a network on this machine, and a gateway. Each is under a guard that stops it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +15,7 @@ use lucid_node::config::NodeConfig;
 use lucid_node::home::Home;
 use lucid_node::init::{NetworkOptions, NodePlace};
 use lucid_node::{Clock as _, SystemClock};
+use tokio::sync::oneshot;
 
 use crate::exit::{FAILURE, NOT_FOUND, exit};
 
@@ -20,46 +23,84 @@ use crate::exit::{FAILURE, NOT_FOUND, exit};
 pub const CHAIN_ID: u64 = 19_450_927;
 /// How long the nodes may take to answer for the first time: a genesis of a million accounts takes them a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long a node may take to stop by itself.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a process may take to stop by itself: a gateway has ten seconds to seal what it records.
+const GRACE: Duration = Duration::from_secs(15);
+/// Most bytes of a line that is waited for.
+const MAX_LINE: u64 = 64 << 10;
 
 /// glibc gives each two of a node's dozens of threads an arena of their own, and keeps what they free: nearly half of a validator's
 /// memory is then held for nothing. A service that runs a node does well to set it too.
 const ALLOCATOR: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 
-/// A node's process, stopped on drop: first by closing its standard input, as happens too when this program is killed.
-pub struct Node {
-    /// Its folder.
-    pub home: Home,
-    /// Where its JSON-RPC is.
-    pub url: String,
+/// This program once more, as a process that is stopped on drop: first by closing its standard input, as happens too when this
+/// one is killed. So what it runs must take `--with-parent`.
+pub struct Process {
+    name: String,
     child: Child,
     log: PathBuf,
 }
 
-impl Node {
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+impl Process {
+    /// Starts it with these arguments; what it writes goes to the end of the file `log`, or where `output` says.
+    pub fn start(name: &str, arguments: &[&OsStr], log: PathBuf, output: Output) -> Result<Self> {
+        let program = std::env::current_exe().context("finding this program")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env(ALLOCATOR.0, ALLOCATOR.1)
+            .stdin(Stdio::piped());
+        let open = || {
+            let mut options = File::options();
+            let file = options.create(true).append(true).open(&log);
+            file.with_context(|| log.display().to_string())
+        };
+        match output {
+            Output::File => drop(command.stdout(open()?).stderr(open()?)),
+            Output::Heard => drop(command.stdout(Stdio::piped()).stderr(open()?)),
+            Output::Shown => drop(command.stdout(Stdio::null())),
+        }
+        // Ctrl-C is for this program: it stops its processes itself, in order.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+        })
+    }
+
+    /// The first line it writes ([`Output::Heard`]). An error with its last words if it ends first.
+    pub fn first_line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if let Some(output) = self.child.stdout.take() {
+            let mut output = BufReader::new(output).take(MAX_LINE);
+            output.read_line(&mut line).context(self.name.clone())?;
+        }
+        if line.is_empty() {
+            let status = self.child.wait().context(self.name.clone())?;
+            return Err(self.ended(status));
+        }
+        Ok(line)
     }
 
     /// An error with its last words if it has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => Err(ended(&self.log, status)),
+            Some(status) => Err(self.ended(status)),
         }
     }
 
-    /// Ends it in the middle of whatever it does, as `kill -9`.
-    pub fn kill(&mut self) -> Result<()> {
-        self.child.kill().context("killing a node")?;
-        self.child.wait().context("waiting for a killed node")?;
-        Ok(())
+    fn ended(&self, status: ExitStatus) -> anyhow::Error {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let last = log.lines().last().unwrap_or("it wrote no log").to_owned();
+        exit(FAILURE, format!("{} ended ({status}): {last}", self.name))
     }
 }
 
-impl Drop for Node {
+impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let deadline = Instant::now() + GRACE;
@@ -71,6 +112,46 @@ impl Drop for Node {
         }
         let _gone = self.child.kill();
         let _status = self.child.wait();
+    }
+}
+
+/// Where a process's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// All of it into its log.
+    File,
+    /// Its log there, and its results to this program.
+    Heard,
+    /// Its log to this program's standard error.
+    Shown,
+}
+
+/// A node's process.
+pub struct Node {
+    /// Its folder.
+    pub home: Home,
+    /// Where its JSON-RPC is.
+    pub url: String,
+    process: Process,
+}
+
+impl Node {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// An error with its last words if it has ended.
+    pub fn check(&mut self) -> Result<()> {
+        self.process.check()
+    }
+
+    /// Ends it in the middle of whatever it does, as `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
+        let child = &mut self.process.child;
+        child.kill().context("killing a node")?;
+        child.wait().context("waiting for a killed node")?;
+        Ok(())
     }
 }
 
@@ -124,39 +205,26 @@ pub fn start_all(dir: &Path, show: bool) -> Result<Vec<Node>> {
 /// Starts one node.
 pub fn start(home: Home, show: bool) -> Result<Node> {
     let config = NodeConfig::load(&home.config_path())?.value;
-    let log = home.path().join("node.log");
-    let program = std::env::current_exe().context("finding this program")?;
-    let mut command = Command::new(program);
-    command
-        .args(["--quiet", "node", "--with-parent", "--node-home"])
-        .arg(home.path())
-        .env(ALLOCATOR.0, ALLOCATOR.1)
-        .stdin(Stdio::piped());
-    if show {
-        command.stdout(Stdio::null());
-    } else {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| log.display().to_string())?;
-        command.stdout(file.try_clone()?).stderr(file);
-    }
-    // Ctrl-C is for this program: it stops its nodes itself, in order.
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let child = command.spawn().context("starting a node")?;
+    let arguments = ["--quiet", "node", "--with-parent", "--node-home"].map(OsStr::new);
+    let arguments = [&arguments[..], &[home.path().as_os_str()]].concat();
+    let output = if show { Output::Shown } else { Output::File };
+    let process = Process::start("a node", &arguments, home.path().join("node.log"), output)?;
     Ok(Node {
         url: format!("http://{}", config.rpc.listen),
         home,
-        child,
-        log,
+        process,
     })
 }
 
-fn ended(log: &Path, status: ExitStatus) -> anyhow::Error {
-    let log = fs::read_to_string(log).unwrap_or_default();
-    let last = log.lines().last().unwrap_or("it wrote no log").to_owned();
-    exit(FAILURE, format!("a node ended ({status}): {last}"))
+/// Done when standard input ends, which it does when the program at its other end is gone, however it went.
+pub async fn parent_gone() {
+    let (gone, wait) = oneshot::channel();
+    // A thread of its own: a blocked read would hold up the runtime's end.
+    std::thread::spawn(move || {
+        let _ended = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _late = gone.send(());
+    });
+    let _sender = wait.await;
 }
 
 /// Waits until every node answers.

@@ -21,7 +21,7 @@ use crate::config::{NodeConfig, Role};
 use crate::home::{Home, KeyFile};
 
 /// 10¹⁸ wei.
-const COIN: u64 = 1_000_000_000_000_000_000;
+pub const COIN: u64 = 1_000_000_000_000_000_000;
 /// Coins an operator starts with: enough for the bond and years of beacons.
 const OPERATOR_COINS: u64 = 1_000;
 /// Coins of the account made to begin with.

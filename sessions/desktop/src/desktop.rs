@@ -189,6 +189,11 @@ impl Desktop {
         Ok(desktop)
     }
 
+    /// An error with its last words if it has ended.
+    pub fn check(&mut self) -> Result<(), DesktopError> {
+        self.init.check()
+    }
+
     /// Where clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.addr

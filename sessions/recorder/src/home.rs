@@ -156,7 +156,7 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, RecorderE
 }
 
 /// Puts a file in the place of another, whole or not at all.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RecorderError> {
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RecorderError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", crate::random_name()));
     let fresh = path.with_file_name(name);

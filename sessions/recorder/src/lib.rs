@@ -27,7 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use error::RecorderError;
 pub use gateway::{Gateway, Settings};
-pub use home::{Home, write_new};
+pub use home::{Home, replace, write_new};
 pub use recording::recover;
 pub use writer::{Progress, SessionWriter};
 

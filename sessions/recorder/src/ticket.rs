@@ -251,8 +251,8 @@ fn mask(secret: &[u8; 32], password: &str, session: SessionId) -> Zeroizing<[u8;
     out
 }
 
-/// Twenty base32 characters in four groups, easy to read out.
-fn new_password() -> Zeroizing<String> {
+/// A new password: 100 random bits as twenty base32 characters in four groups, easy to read out.
+pub fn new_password() -> Zeroizing<String> {
     let mut random = Zeroizing::new([0; 13]);
     rand_core::Rng::fill_bytes(&mut crate::rng(), random.as_mut());
     let text = Zeroizing::new(

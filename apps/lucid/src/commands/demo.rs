@@ -19,7 +19,11 @@ use lucid_store::{SessionState, Store};
 use crate::{
     App,
     cli::{DemoArgs, RangeArgs},
-    commands::{export, keys, replay, verify},
+    commands::{
+        export, keys,
+        replay::{self, Served},
+        verify,
+    },
     exit::{PROGRAM, exit},
     hosted::{Hosted, PATIENCE, own_desktop, runtime},
     recording::{self, OpenRecording},
@@ -391,11 +395,11 @@ fn serve(app: &App, path: &Path, secret: &SecretKeys, recording: &OpenRecording)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let (listener, served) = replay::listen(file, 0).await?;
-        app.ui
-            .line(format!("player at {} (Ctrl-C ends)", served.url(&seed)));
+        let (listener, page) = replay::listen(0).await?;
+        let url = replay::with_key(&page, &seed);
+        app.ui.line(format!("player at {url} (Ctrl-C ends)"));
         tokio::select! {
-            served = replay::serve(listener, served) => served,
+            served = replay::serve(listener, Served::new(file)?) => served,
             stopped = tokio::signal::ctrl_c() => stopped.context("waiting for Ctrl-C"),
         }
     })

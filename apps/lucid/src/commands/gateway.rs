@@ -13,7 +13,7 @@ use crate::{
     cli::GatewayArgs,
     commands,
     exit::{USAGE, exit},
-    keyring,
+    keyring, processes,
 };
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -71,7 +71,15 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
             app.ui.line(format!("its certificate: SHA-256 {}", gateway.fingerprint()));
             app.ui.note("Let people in with 'lucid session mint --user NAME'. Ctrl-C ends every session and seals it.");
         }
-        gateway.run(listener, stop_signal()?).await.context("running the gateway")
+        let signal = stop_signal()?;
+        let with_parent = args.with_parent;
+        let stop = async move {
+            tokio::select! {
+                () = signal => {}
+                () = processes::parent_gone(), if with_parent => {}
+            }
+        };
+        gateway.run(listener, stop).await.context("running the gateway")
     });
     // All that has the queue is gone with the runtime; what it writes just now is written.
     drop(runtime);

@@ -19,4 +19,5 @@ pub mod shell;
 pub mod stages;
 pub mod store;
 pub mod target;
+pub mod up;
 pub mod verify;

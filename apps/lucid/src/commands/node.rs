@@ -11,6 +11,7 @@ use crate::App;
 use crate::cli::{NodeArgs, SyncArg};
 use crate::commands::gateway::stop_signal;
 use crate::exit::{DAMAGED, NOT_FOUND, USAGE, exit};
+use crate::processes;
 
 /// A node's clock is shifted by this many ms: for tests of clock skew.
 const SKEW: &str = "LUCID_CLOCK_SKEW_MS";
@@ -57,7 +58,7 @@ pub fn run(app: &App, args: &NodeArgs) -> Result<()> {
         tokio::spawn(async move {
             tokio::select! {
                 () = signal => {}
-                () = parent_gone(), if with_parent => {}
+                () = processes::parent_gone(), if with_parent => {}
             }
             stop.send_replace(true);
         });
@@ -109,15 +110,4 @@ pub fn run(app: &App, args: &NodeArgs) -> Result<()> {
         }
         other => other.into(),
     })
-}
-
-/// Done when standard input ends, which it does when the program at its other end is gone, however it went.
-async fn parent_gone() {
-    let (gone, wait) = oneshot::channel();
-    // A thread of its own: a blocked read would hold up the runtime's end.
-    std::thread::spawn(move || {
-        let _ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        let _late = gone.send(());
-    });
-    let _sender = wait.await;
 }

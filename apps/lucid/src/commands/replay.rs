@@ -42,8 +42,6 @@ const MAX_PIECE: u64 = 32 << 20;
 pub struct Served {
     file: Arc<Mutex<File>>,
     len: u64,
-    /// `127.0.0.1:port`: other names are refused, so that a foreign page cannot reach this server by rebinding a name.
-    host: Arc<str>,
 }
 
 /// Serves until Ctrl-C.
@@ -64,8 +62,9 @@ pub fn run(app: &App, args: &ReplayArgs) -> Result<()> {
         .build()
         .context("starting")?;
     runtime.block_on(async {
-        let (listener, served) = listen(file, args.port).await?;
-        let url = seed.map_or_else(|| served.page(), |seed| served.url(&seed));
+        let (listener, page) = listen(args.port).await?;
+        let served = Served::new(file)?;
+        let url = seed.map_or_else(|| page.clone(), |seed| with_key(&page, &seed));
         if app.ui.json {
             app.ui.json(&serde_json::json!({ "url": url }))?;
         } else {
@@ -83,58 +82,60 @@ pub fn run(app: &App, args: &ReplayArgs) -> Result<()> {
 }
 
 impl Served {
-    /// The page's address; it asks for the key.
-    pub fn page(&self) -> String {
-        format!("http://{}/", self.host)
-    }
-
-    /// The page's address with the key in its fragment.
-    pub fn url(&self, seed: &SessionSeed) -> String {
-        format!(
-            "{}#k={}",
-            self.page(),
-            data_encoding::BASE64URL_NOPAD.encode(seed.bytes().as_ref())
-        )
+    /// A recording in a file.
+    pub fn new(file: File) -> Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self {
+            file: Arc::new(Mutex::new(file)),
+            len,
+        })
     }
 }
 
-/// Listens on loopback and readies a recording to be served.
-pub async fn listen(file: File, port: u16) -> Result<(TcpListener, Served)> {
+/// The page's address with the key in its fragment.
+pub fn with_key(page: &str, seed: &SessionSeed) -> String {
+    let key = data_encoding::BASE64URL_NOPAD.encode(seed.bytes().as_ref());
+    format!("{page}#k={key}")
+}
+
+/// Listens on loopback; with the page's address, which asks for the key.
+pub async fn listen(port: u16) -> Result<(TcpListener, String)> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .await
         .with_context(|| format!("listening on 127.0.0.1:{port}"))?;
-    let host = listener.local_addr()?.to_string().into();
-    let len = file.metadata()?.len();
-    Ok((
-        listener,
-        Served {
-            file: Arc::new(Mutex::new(file)),
-            len,
-            host,
-        },
-    ))
+    let page = format!("http://{}/", listener.local_addr()?);
+    Ok((listener, page))
 }
 
 /// Serves the player and the recording.
 pub async fn serve(listener: TcpListener, served: Served) -> Result<()> {
     let router = Router::new()
-        .route("/recording", get(piece))
-        .fallback(page)
-        .layer(middleware::from_fn_with_state(served.clone(), guard))
-        .with_state(served);
+        .route(
+            "/recording",
+            get(async |headers| piece(served, headers).await),
+        )
+        .fallback(async |request: Request| file(request.uri().path()));
+    guarded(listener, router).await
+}
+
+/// Serves pages to browsers on this machine.
+pub async fn guarded(listener: TcpListener, router: Router) -> Result<()> {
+    let host: Arc<str> = listener.local_addr()?.to_string().into();
+    let router = router.layer(middleware::from_fn_with_state(host, guard));
     axum::serve(listener, router)
         .await
         .context("serving the player")
 }
 
-/// Refuses foreign host names, and says what a browser may do with what it gets.
-async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
-    let host = request
+/// Refuses other names than `host`, which is `127.0.0.1:port`, so that a foreign page cannot reach this server by rebinding a
+/// name; and says what a browser may do with what it gets.
+async fn guard(State(host): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let named = request
         .headers()
         .get(header::HOST)
         .and_then(|h| h.to_str().ok());
-    let port = served.host.rsplit(':').next().unwrap_or_default();
-    if host != Some(&*served.host) && host != Some(&format!("localhost:{port}")) {
+    let port = host.rsplit(':').next().unwrap_or_default();
+    if named != Some(&*host) && named != Some(&format!("localhost:{port}")) {
         return (
             StatusCode::MISDIRECTED_REQUEST,
             "this player answers to its loopback address only\n",
@@ -155,8 +156,8 @@ async fn guard(State(served): State<Served>, request: Request, next: Next) -> Re
 }
 
 /// A file of the player.
-async fn page(request: Request) -> Response {
-    let path = request.uri().path().trim_start_matches('/');
+pub fn file(path: &str) -> Response {
+    let path = path.trim_start_matches('/');
     let path = if path.is_empty() { "index.html" } else { path };
     let Some(file) = PLAYER.get_file(path) else {
         return (StatusCode::NOT_FOUND, "not here\n").into_response();
@@ -174,7 +175,7 @@ async fn page(request: Request) -> Response {
 }
 
 /// The recording, or the range of it that was asked for (RFC 9110 section 14, one range).
-async fn piece(State(served): State<Served>, headers: HeaderMap) -> Response {
+pub async fn piece(served: Served, headers: HeaderMap) -> Response {
     let range = headers.get(header::RANGE).and_then(|r| r.to_str().ok());
     let span = match range.map(|r| parse_range(r, served.len)) {
         None => (0, served.len.min(MAX_PIECE)),
