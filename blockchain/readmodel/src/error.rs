@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use alloy_primitives::B256;
 use lucid_chain_types::Height;
+use lucid_ledger::LedgerError;
 
 /// What goes wrong with the read model.
 #[derive(Debug, thiserror::Error)]
@@ -68,13 +69,16 @@ pub enum ModelError {
     /// Another database than those that this program was built with.
     #[error("{0}")]
     Unsupported(String),
+    /// The chain.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// MongoDB.
     #[error("MongoDB: {0}")]
     Mongo(String),
 }
 
 impl ModelError {
-    pub(crate) fn damaged(what: impl Into<String>, reason: impl ToString) -> Self {
+    pub(crate) fn damaged(what: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self::Damaged {
             what: what.into(),
             reason: reason.to_string(),

@@ -15,6 +15,7 @@ pub mod documents;
 mod embedded;
 mod error;
 mod events;
+mod follow;
 mod key;
 #[cfg(feature = "mongodb")]
 mod mongo;
@@ -24,6 +25,7 @@ pub use batch::{Batch, Change, Document, Op, fold};
 pub use collections::{Applied, Collections, MAX_PAGE, Page, Position, Query};
 pub use embedded::Embedded;
 pub use error::ModelError;
+pub use follow::{Joined, join, step};
 pub use key::{Collection, Field, FieldKind, Key, Part};
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;

@@ -226,7 +226,9 @@ impl Mongo {
             }
             Op::Merge(fields) if fields.keys().any(|name| !filter.contains_key(name)) => {
                 let mut set = to_bson(&fields)?;
-                set.retain(|name, _| !filter.contains_key(name));
+                for name in filter.keys() {
+                    set.remove(name);
+                }
                 let action = collection
                     .update_one(filter, doc! { "$set": set })
                     .upsert(true);
@@ -266,10 +268,8 @@ impl Mongo {
             "height": number(after.height.0)?,
             "id": after.id.to_string(),
         };
-        let action = self
-            .meta()
-            .replace_one(filter, position)
-            .upsert(before.is_none());
+        let meta = self.meta();
+        let action = meta.replace_one(filter, position).upsert(before.is_none());
         let outcome = match session {
             Some(session) => action.session(session).run()?,
             None => action.run()?,
