@@ -108,6 +108,8 @@ async fn catch_up(
                     Joined::Other { height } => warn!(%height, "the read model was of other blocks than the chain here: it is made anew"),
                     Joined::Missing { height, earliest } => warn!(%height, %earliest, "blocks between the read model and the chain here are missing: it is made anew without them"),
                 }
+                let at = store.position()?.map_or(Height::GENESIS, |at| at.height);
+                metrics::read_model(at);
                 Ok(store)
             })
             .await?;
