@@ -83,7 +83,12 @@ pub(crate) async fn follow(
             }
             Err(error) => {
                 warn!(%error, wait_s = wait.as_secs(), "the read model is behind, and is tried again");
-                state.send_modify(|state| state.trouble = Some(error.to_string()));
+                // The embedded database writes no more after a failed write: it has to be opened again. A driver reconnects itself.
+                let closed = matches!(error, NodeError::Model(ModelError::Database { .. }));
+                state.send_modify(|state| {
+                    state.trouble = Some(error.to_string());
+                    state.store.take_if(|_| closed);
+                });
                 sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }

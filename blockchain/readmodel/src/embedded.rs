@@ -59,6 +59,7 @@ impl Embedded {
         let db = Database::builder(path)
             .cache_size(CACHE)
             .max_journaling_size(JOURNAL)
+            .worker_threads(1)
             .open()
             .map_err(|error| match error {
                 fjall::Error::Locked => ModelError::InUse {
