@@ -225,3 +225,23 @@ fn mongodb() {
     assert!(matches!(error, ModelError::OtherChain { .. }), "{error}");
     Mongo::open(&url, GENESIS).unwrap().drop_database().unwrap();
 }
+
+/// The driver's blocking calls run beside a node's runtime, and say what is wrong without the password.
+#[cfg(feature = "mongodb")]
+#[test]
+fn a_mongodb_that_is_not_there_is_an_error_and_no_password_is_told() {
+    use lucid_readmodel::Mongo;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let url = "mongodb://me:hunter2@127.0.0.1:1/lucid?serverSelectionTimeoutMS=100";
+    let opened =
+        runtime.block_on(async { tokio::task::spawn_blocking(|| Mongo::open(url, GENESIS)).await });
+    let error = opened.unwrap().unwrap_err().to_string();
+    assert!(error.starts_with("MongoDB: "), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+    let error = Mongo::open("mongodb://me:hunter2@/?x=y", GENESIS).unwrap_err();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}

@@ -19,6 +19,7 @@ sol! {
 
     struct TaskProof { address node; uint64 slot; uint8 kind; uint64 value; bytes evidence; bytes signature; }
     function submit(TaskProof[] calldata proofs) external;
+    function register(bytes32 consensusKey, bytes32 vrfKey) external payable;
     function digest(TaskProof calldata proof) external view returns (bytes32);
 }
 
@@ -191,9 +192,16 @@ async fn custody_work_and_schedules_are_what_the_contracts_say() {
             chunkHashes: vec![word(5), word(6)],
         },
     );
-    // A beacon, signed by the node and sent by another.
+    // Another node registers, and signs a beacon that the first one sends: who makes blocks is seen without one.
+    let other = solo.rich.address();
+    let register = registerCall {
+        consensusKey: word(0x51),
+        vrfKey: word(0x52),
+    };
+    solo.submit(WORK_CREDITS, 10_u64.pow(18), register.abi_encode().into());
+    solo.mine();
     let claim = |signature: Bytes| TaskProof {
-        node,
+        node: other,
         slot: 0,
         kind: 3,
         value: 1,
@@ -202,17 +210,15 @@ async fn custody_work_and_schedules_are_what_the_contracts_say() {
     };
     let asked = digestCall {
         proof: claim(Bytes::new()),
-    }
-    .abi_encode();
-    let asked = json!([{ "to": WORK_CREDITS, "data": Bytes::from(asked) }, "latest"]);
-    let digest: B256 = serde_json::from_value(solo.ask("eth_call", asked).await).unwrap();
-    let signature: Bytes = sign_digest(digest).into();
-    solo.call(
-        WORK_CREDITS,
-        &submitCall {
-            proofs: vec![claim(signature.clone())],
-        },
-    );
+    };
+    let asked = Bytes::from(asked.abi_encode());
+    let asked = json!([{ "to": WORK_CREDITS, "data": asked }, "latest"]);
+    let digest = solo.ask("eth_call", asked).await;
+    let signature = Bytes::from(sign_digest(serde_json::from_value(digest).unwrap()));
+    let submit = submitCall {
+        proofs: vec![claim(signature.clone())],
+    };
+    let submitted = by_operator(&solo, 1, WORK_CREDITS, &submit);
     solo.mine();
     solo.follow();
     let key = json!({ "key": text(id) });
@@ -220,7 +226,7 @@ async fn custody_work_and_schedules_are_what_the_contracts_say() {
     assert_eq!(chunks[0]["holders"], json!([text(node)]));
     by_operator(
         &solo,
-        1,
+        2,
         LUCID_CHUNK_STORE,
         &releaseCustodyCall {
             chunkHashes: vec![word(5)],
@@ -247,37 +253,45 @@ async fn custody_work_and_schedules_are_what_the_contracts_say() {
             json!({ "winner": told["winner"], "reason": told["reason"] })
         );
     }
-    let (proofs, _) = solo.page("lucid_taskProofs", json!({ "key": "0" })).await;
+    let of_slot = |of: Address| json!({ "key": format!("0:{}", text(of)) });
+    let (proofs, _) = solo.page("lucid_taskProofs", of_slot(node)).await;
     let kinds: Vec<&str> = proofs
         .iter()
         .map(|it| it["type"].as_str().unwrap())
         .collect();
     assert_eq!(kinds, ["uptime", "validation"]);
     assert_eq!(proofs[0]["value"], json!(1));
-    assert_eq!(proofs[0]["sig"], json!(signature));
+    // Blocks 1 to 4 were signed in slot 0, each counted by the next block.
+    assert_eq!(proofs[1]["value"], json!(4));
     assert!(
         proofs
             .iter()
-            .all(|it| it["nodeId"] == text(node) && it["ts"] == json!(sealed.header.time_ms))
+            .all(|it| it["ts"] == json!(sealed.header.time_ms) && it.get("sig").is_none())
     );
-    // Blocks 1 to 3 were signed in slot 0, each counted by the next block.
-    assert_eq!(proofs[1]["value"], json!(3));
-    let (tally, _) = solo.page("lucid_workTally", json!({ "key": "0" })).await;
-    assert_eq!(tally.len(), 1);
-    let work = solo.ask("lucid_work", json!([node])).await;
-    for (told, field) in [
-        ("relay", "relay"),
-        ("storage", "storage"),
-        ("validation", "validation"),
-        ("uptime", "uptime"),
+    let (proofs, _) = solo.page("lucid_taskProofs", of_slot(other)).await;
+    assert_eq!(proofs.len(), 1);
+    for (field, value) in [
+        ("type", json!("uptime")),
+        ("value", json!(1)),
+        ("sig", json!(signature)),
+        ("tx", json!(submitted)),
     ] {
-        assert_eq!(tally[0]["credits"][field], work[told], "{field}");
+        assert_eq!(proofs[0][field], value, "{field}");
     }
-    assert_eq!(tally[0]["liveScore"], work["score"]);
-    assert_eq!(
-        (&tally[0]["rank"], &tally[0]["slot"]),
-        (&json!(1), &json!(1))
-    );
+
+    let (tally, _) = solo.page("lucid_workTally", json!({ "key": "0" })).await;
+    assert_eq!(tally.len(), 2);
+    for row in &tally {
+        let work = solo.ask("lucid_work", json!([row["entityId"]])).await;
+        for kind in ["relay", "storage", "validation", "uptime"] {
+            assert_eq!(row["credits"][kind], work[kind], "{kind}");
+        }
+        assert_eq!(row["liveScore"], work["score"]);
+        assert_eq!(row["validator"], work["validator"]);
+        let votes = row["entityId"] == json!(text(node));
+        assert_eq!(row["rank"], if votes { json!(1) } else { Value::Null });
+        assert_eq!(row["slot"], json!(1));
+    }
 
     let status = solo.ask("lucid_readModel", json!([])).await;
     let head = solo.ledger.head().height;
@@ -439,10 +453,10 @@ async fn what_cannot_be_answered_is_refused_in_words() {
     );
 }
 
-/// The operator's signature of a digest.
+/// The rich account's signature of a digest.
 fn sign_digest(digest: B256) -> [u8; 65] {
-    let key = secp256k1::SecretKey::from_slice(alloy_primitives::keccak256("operator").as_slice())
-        .unwrap();
+    let key =
+        secp256k1::SecretKey::from_slice(alloy_primitives::keccak256("rich").as_slice()).unwrap();
     let message = secp256k1::Message::from_digest(digest.0);
     let (id, bytes) = secp256k1::SECP256K1
         .sign_ecdsa_recoverable(&message, &key)
