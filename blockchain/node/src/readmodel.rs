@@ -6,6 +6,7 @@
 //!                      └──▶ ModelState ─▶ lucid-rpc
 //! ```
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -154,9 +155,13 @@ pub fn rebuild(
     let ledger = Ledger::open(&home.data(), home.genesis()?, LedgerOptions::default())?;
     let place = Place::of(home, section);
     if place.url.is_empty() && place.folder.exists() {
-        // The folder goes as a whole, whatever is wrong with it.
-        std::fs::remove_dir_all(&place.folder)
-            .map_err(|error| NodeError::file(&place.folder, error))?;
+        // It goes as a whole, whatever is wrong with it.
+        let removed = if place.folder.is_dir() {
+            fs::remove_dir_all(&place.folder)
+        } else {
+            fs::remove_file(&place.folder)
+        };
+        removed.map_err(|error| NodeError::file(&place.folder, error))?;
     }
     let store = place.open(ledger.genesis_hash())?;
     store.reset()?;

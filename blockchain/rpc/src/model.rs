@@ -36,11 +36,14 @@ fn store(node: &Backend) -> CallResult<Arc<dyn Collections>> {
 }
 
 pub(crate) fn status(node: &Backend, _: &mut Arguments<'_>) -> CallResult<ModelStatus> {
-    let ModelState { store, trouble } = state(node)?;
-    let position = match &store {
-        Some(store) => store.position()?,
-        None => None,
-    };
+    let ModelState { store, mut trouble } = state(node)?;
+    // Where it cannot be asked, that is the answer.
+    let position = store.as_ref().and_then(|store| {
+        store.position().unwrap_or_else(|error| {
+            trouble.get_or_insert_with(|| error.to_string());
+            None
+        })
+    });
     let earliest = node.ledger.earliest();
     Ok(ModelStatus {
         store: store.map(|store| store.kind().to_owned()),
