@@ -29,7 +29,7 @@ const VERSION: i64 = 1;
 const DATABASE: &str = "lucid";
 /// What the store knows of itself.
 const META: &str = "read_model";
-/// How long a server is looked for.
+/// How long a server is looked for, and how long it may work on a read.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The server's answer to making a collection that is there.
 const NAMESPACE_EXISTS: i32 = 48;
@@ -350,6 +350,7 @@ impl Collections for Mongo {
         let found = self
             .collection(key.collection())
             .find_one(filter(key)?)
+            .max_time(PATIENCE)
             .run()?;
         found.map(from_bson).transpose()
     }
@@ -368,6 +369,7 @@ impl Collections for Mongo {
             .collection(collection)
             .find(wanted)
             .sort(order(collection, query.descending))
+            .max_time(PATIENCE)
             .limit(i64::try_from(limit + 1).unwrap_or(i64::MAX))
             .run()?;
         let mut items = found
