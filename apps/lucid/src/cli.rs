@@ -9,8 +9,9 @@ use crate::ui::parse_clock;
 mod chain;
 
 pub use chain::{
-    BackupArgs, ChainCommand, DevnetArgs, GovCommand, InitArgs, NodeArgs, PaceArg, ProposalArgs,
-    ProposeCommand, RestoreArgs, SignerArgs, SnapshotArgs, SyncArg, VoteArg,
+    BackupArgs, ChainCommand, CollectionArg, DevnetArgs, GovCommand, IndexCommand, InitArgs,
+    NodeArgs, PaceArg, ProposalArgs, ProposeCommand, RestoreArgs, ShowArgs, SignerArgs,
+    SnapshotArgs, SyncArg, VoteArg,
 };
 
 /// Records remote-desktop sessions so that nobody can change them unnoticed.

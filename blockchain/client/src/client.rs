@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::governance::{Action, Governor, Proposal, ProposalState, calls};
 use crate::wire::{
-    BlockInfo, CertificateInfo, Parameter, PeerInfo, Schedule, SlotInfo, SnapshotInfo, Status,
-    Validators, Work,
+    BlockInfo, CertificateInfo, ModelCollection, ModelPage, ModelQuery, ModelStatus, Parameter,
+    PeerInfo, Schedule, SlotInfo, SnapshotInfo, Status, Validators, Work,
 };
 use crate::{ClientError, Wallet};
 
@@ -267,6 +267,25 @@ impl Client {
     /// Connected peers.
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, ClientError> {
         self.request("lucid_peers", Vec::new()).await
+    }
+
+    /// How far the node's read model is.
+    pub async fn read_model(&self) -> Result<ModelStatus, ClientError> {
+        self.request("lucid_readModel", Vec::new()).await
+    }
+
+    /// A session of the read model by its id; it proves nothing.
+    pub async fn session(&self, id: &str) -> Result<Option<Value>, ClientError> {
+        self.request("lucid_session", vec![json!(id)]).await
+    }
+
+    /// A page of a collection of the read model; it proves nothing.
+    pub async fn collection(
+        &self,
+        collection: ModelCollection,
+        query: &ModelQuery,
+    ) -> Result<ModelPage, ClientError> {
+        self.request(collection.method(), vec![json!(query)]).await
     }
 
     /// An account's coins, wei.

@@ -4,6 +4,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use lucid_chain_types::{BlockId, Height, NodeId, Slot, Validator};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// `lucid_status`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -256,6 +257,80 @@ pub struct SnapshotInfo {
     pub height: Height,
     /// Its manifest, in base64.
     pub manifest: String,
+}
+
+/// `lucid_readModel`: how far the read model is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelStatus {
+    /// `embedded` or `mongodb`; none until its database was reached.
+    pub store: Option<String>,
+    /// The first block in it.
+    pub from: Option<Height>,
+    /// The last.
+    pub height: Option<Height>,
+    /// The chain's last block.
+    pub head: Height,
+    /// The first block that is kept here: what it could be made from.
+    pub earliest: Height,
+    /// Whether it has everything since genesis.
+    pub complete: bool,
+    /// What keeps it from following the chain.
+    pub trouble: Option<String>,
+}
+
+/// Collections of the read model that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelCollection {
+    /// In the order in which they came.
+    Sessions,
+    /// With those who hold them.
+    Chunks,
+    /// Work by slot and node.
+    TaskProofs,
+    /// The tally by hour and node.
+    WorkTally,
+    /// Who led which slot.
+    LeaderSchedule,
+}
+
+impl ModelCollection {
+    /// The method that gives its pages.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Sessions => "lucid_sessions",
+            Self::Chunks => "lucid_chunks",
+            Self::TaskProofs => "lucid_taskProofs",
+            Self::WorkTally => "lucid_workTally",
+            Self::LeaderSchedule => "lucid_leaderSchedule",
+        }
+    }
+}
+
+/// What to look for in the read model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ModelQuery {
+    /// A key, or its first parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Most documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// The largest key first.
+    pub newest_first: bool,
+}
+
+/// Documents of the read model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelPage {
+    /// They.
+    pub items: Vec<Value>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<String>,
 }
 
 /// `lucid_peers`: a connected peer.

@@ -28,7 +28,7 @@ use crate::contracts::interfaces::{Entity, ParamRegistry, WorkCredits};
 use crate::evm::{Environment, Machine, NotRun};
 use crate::fees::{NextBlock, next_base_fee, next_gas_limit};
 use crate::genesis::short_string;
-use crate::receipt::{Log, Receipt, receipts_root};
+use crate::receipt::{Log, Receipt, SystemRecord, Tallied, receipts_root};
 use crate::transaction::{Transaction, decode_all};
 use crate::{BlockError, ExecutionError, TransactionError};
 use lucid_chain_types::contracts::{PARAM_REGISTRY, WORK_CREDITS};
@@ -108,6 +108,8 @@ pub struct Executed {
     pub next_order: Vec<NodeId>,
     /// Who led the slot, if this block closes it.
     pub leader: Option<LeaderRecord>,
+    /// What the block's own calls left behind.
+    pub system: SystemRecord,
 }
 
 /// Everything `run` finds out.
@@ -124,6 +126,7 @@ struct Outcome {
     next_validators: ValidatorSet,
     next_order: Vec<NodeId>,
     leader: Option<LeaderRecord>,
+    system: SystemRecord,
 }
 
 /// The part of a block that is known before it runs.
@@ -232,6 +235,7 @@ impl Chain {
                 next_validators: outcome.next_validators,
                 next_order: outcome.next_order,
                 leader: outcome.leader,
+                system: outcome.system,
             },
             left_out: outcome.left_out,
         })
@@ -330,6 +334,7 @@ impl Chain {
             next_validators: outcome.next_validators,
             next_order: outcome.next_order,
             leader: outcome.leader,
+            system: outcome.system,
         })
     }
 
@@ -609,6 +614,7 @@ impl Chain {
             next_validators: parent.validators.clone(),
             next_order: parent.order.clone(),
             leader: None,
+            system: SystemRecord::default(),
         };
         let decoded = decode_all(transactions, self.genesis.chain_id);
         for (index, transaction) in decoded.into_iter().enumerate() {
@@ -643,6 +649,7 @@ impl Chain {
         }
         if frame.seal {
             outcome.leader = self.seal(&mut machine, frame, proposal)?;
+            outcome.system.tally = tally(&mut machine)?;
             let validators = machine.view(
                 "WorkCredits.validators",
                 WORK_CREDITS,
@@ -653,6 +660,7 @@ impl Chain {
         if frame.seal || !late.is_empty() {
             outcome.next_order = current_order(&mut machine)?;
         }
+        outcome.system.logs = machine.take_system_logs();
         outcome.changes = machine.into_changes();
         Ok(outcome)
     }
@@ -801,14 +809,7 @@ fn include<R: StateReader>(
             .envelope
             .effective_gas_price(Some(frame.base_fee)),
         logs: match &result {
-            ExecutionResult::Success { logs, .. } => logs
-                .iter()
-                .map(|log| Log {
-                    address: log.address,
-                    topics: log.data.topics().to_vec(),
-                    data: log.data.data.clone(),
-                })
-                .collect(),
+            ExecutionResult::Success { logs, .. } => logs.iter().map(Log::from).collect(),
             _ => Vec::new(),
         },
     });
@@ -940,6 +941,22 @@ pub(crate) fn validator_set(
         what: "WorkCredits.validators",
         reason: error.to_string(),
     })
+}
+
+/// All registered nodes.
+pub(crate) fn tally<R: StateReader>(
+    machine: &mut Machine<'_, R>,
+) -> Result<Vec<Tallied>, ExecutionError> {
+    let call = WorkCredits::tallyCall {};
+    let entities = machine.view("WorkCredits.tally", WORK_CREDITS, &call)?;
+    Ok(entities
+        .iter()
+        .map(|entity| Tallied {
+            standing: standing(entity),
+            validator: entity.validator,
+            jailed: entity.jailed,
+        })
+        .collect())
 }
 
 /// A node of the tally, as PoOT ranks it.

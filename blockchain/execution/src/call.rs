@@ -2,15 +2,15 @@
 
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use lucid_chain_types::{Header, Height, NodeId, Slot, ValidatorSet};
-use lucid_poot::Standing;
 use lucid_state::StateReader;
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, Output};
 
-use crate::block::{Chain, next_block, nodes, prev_randao, standing, validator_set};
+use crate::block::{Chain, next_block, nodes, prev_randao, tally, validator_set};
 use crate::contracts::interfaces::{LucidAnchors, ParamRegistry, Session, WorkCredits};
 use crate::evm::{Environment, Machine, NotRun};
 use crate::fees::NextBlock;
+use crate::receipt::Tallied;
 use crate::transaction::MIN_GAS;
 use crate::{ExecutionError, TransactionError};
 use lucid_chain_types::contracts::{LUCID_ANCHORS, PARAM_REGISTRY, WORK_CREDITS};
@@ -187,17 +187,9 @@ impl<R: StateReader> View<'_, R> {
         )
     }
 
-    /// All registered nodes: standing, whether it votes, whether it is jailed.
-    pub fn tally(&mut self) -> Result<Vec<(Standing, bool, bool)>, ExecutionError> {
-        let entities = self.machine.view(
-            "WorkCredits.tally",
-            WORK_CREDITS,
-            &WorkCredits::tallyCall {},
-        )?;
-        Ok(entities
-            .iter()
-            .map(|it| (standing(it), it.validator, it.jailed))
-            .collect())
+    /// All registered nodes.
+    pub fn tally(&mut self) -> Result<Vec<Tallied>, ExecutionError> {
+        tally(&mut self.machine)
     }
 
     /// Who leads the open slot, in which order.

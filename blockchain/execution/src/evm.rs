@@ -22,6 +22,7 @@ use revm::primitives::{StorageKey, StorageValue, TxKind};
 use revm::state::{AccountInfo, EvmState};
 
 use crate::ExecutionError;
+use crate::receipt::Log;
 use lucid_chain_types::contracts::SYSTEM;
 
 /// Ethereum's rules this chain runs by. A later set is a new version of the format.
@@ -96,6 +97,14 @@ type Ctx<'a, R> = Context<BlockEnv, TxEnv, CfgEnv, Db<'a, R>, Journal<Db<'a, R>>
 pub(crate) struct Machine<'a, R: StateReader> {
     evm: MainnetEvm<Ctx<'a, R>>,
     changes: StateChanges,
+    system_logs: Vec<Log>,
+}
+
+/// What a call of the chain itself came to.
+pub(crate) struct SystemCall {
+    pub(crate) output: Bytes,
+    pub(crate) state: EvmState,
+    logs: Vec<alloy_primitives::Log>,
 }
 
 /// Why a transaction did not run.
@@ -154,6 +163,7 @@ impl<'a, R: StateReader> Machine<'a, R> {
         Self {
             evm,
             changes: StateChanges::default(),
+            system_logs: Vec::new(),
         }
     }
 
@@ -205,10 +215,15 @@ impl<'a, R: StateReader> Machine<'a, R> {
         to: Address,
         call: &C,
     ) -> Result<(), ExecutionError> {
-        let (output, state) = self.system_raw(what, to, call.abi_encode().into())?;
-        let _: Bytes = output;
+        let SystemCall { state, logs, .. } = self.system_raw(what, to, call.abi_encode().into())?;
         self.keep(state);
+        self.system_logs.extend(logs.iter().map(Log::from));
         Ok(())
+    }
+
+    /// Takes the logs of the system calls up to here.
+    pub(crate) fn take_system_logs(&mut self) -> Vec<Log> {
+        std::mem::take(&mut self.system_logs)
     }
 
     /// Reads through a contract.
@@ -218,7 +233,7 @@ impl<'a, R: StateReader> Machine<'a, R> {
         to: Address,
         call: &C,
     ) -> Result<C::Return, ExecutionError> {
-        let (output, _) = self.system_raw(what, to, call.abi_encode().into())?;
+        let SystemCall { output, .. } = self.system_raw(what, to, call.abi_encode().into())?;
         C::abi_decode_returns(&output).map_err(|error| ExecutionError::System {
             what,
             reason: error.to_string(),
@@ -230,7 +245,7 @@ impl<'a, R: StateReader> Machine<'a, R> {
         what: &'static str,
         to: Address,
         data: Bytes,
-    ) -> Result<(Bytes, EvmState), ExecutionError> {
+    ) -> Result<SystemCall, ExecutionError> {
         self.evm.ctx.set_tx(TxEnv {
             caller: SYSTEM,
             kind: TxKind::Call(to),
@@ -252,8 +267,13 @@ impl<'a, R: StateReader> Machine<'a, R> {
         match result {
             ExecutionResult::Success {
                 output: Output::Call(output),
+                logs,
                 ..
-            } => Ok((output, state)),
+            } => Ok(SystemCall {
+                output,
+                state,
+                logs,
+            }),
             other => Err(ExecutionError::System {
                 what,
                 reason: describe(&other),

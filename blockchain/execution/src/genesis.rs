@@ -8,7 +8,7 @@ use revm::bytecode::Bytecode;
 
 use crate::ExecutionError;
 use crate::contracts::{creation_codes, interfaces};
-use crate::evm::{Environment, Machine};
+use crate::evm::{Environment, Machine, SystemCall};
 use lucid_chain_types::contracts::{
     ALL, LUCID, LUCID_ANCHORS, LUCID_CHUNK_STORE, LUCID_GOVERNOR, PARAM_REGISTRY, SIGNER_REGISTRY,
     SYSTEM, TIMELOCK, WORK_CREDITS,
@@ -148,7 +148,7 @@ fn construct(
     };
     let code: Bytes = [creation, arguments].concat().into();
     machine.place(address, contract, Some(code.clone()));
-    let (runtime, state) = machine
+    let SystemCall { output, state, .. } = machine
         .system_raw("a constructor", address, Bytes::new())
         .map_err(|error| match error {
             ExecutionError::System { reason, .. } => ExecutionError::Constructor { name, reason },
@@ -156,7 +156,7 @@ fn construct(
         })?;
     machine.keep(state);
     machine.forget_code(Bytecode::new_raw(code).hash_slow());
-    machine.place(address, contract, Some(runtime));
+    machine.place(address, contract, Some(output));
     Ok(())
 }
 

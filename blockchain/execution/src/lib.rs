@@ -31,5 +31,5 @@ pub use contracts::interfaces;
 pub use error::{BlockError, ExecutionError, TransactionError};
 pub use fees::{INITIAL_GAS_LIMIT, NextBlock, next_base_fee, next_gas_limit};
 pub use genesis::{complete_genesis, contracts_hash, genesis_changes};
-pub use receipt::{Log, Receipt, logs_bloom, receipts_root};
+pub use receipt::{Log, Receipt, SystemRecord, Tallied, logs_bloom, receipts_root};
 pub use transaction::{MIN_GAS, Transaction, decode_all};

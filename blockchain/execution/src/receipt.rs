@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes};
 use borsh::{BorshDeserialize, BorshSerialize};
+use lucid_poot::Standing;
 
 /// A log of a contract.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -12,6 +13,44 @@ pub struct Log {
     pub topics: Vec<B256>,
     /// The rest.
     pub data: Bytes,
+}
+
+impl From<&alloy_primitives::Log> for Log {
+    fn from(log: &alloy_primitives::Log) -> Self {
+        Self {
+            address: log.address,
+            topics: log.data.topics().to_vec(),
+            data: log.data.data.clone(),
+        }
+    }
+}
+
+/// What a block's own calls left behind, beside its transactions. No root covers it: every node that executes the block makes the
+/// same, and it is for reading only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SystemRecord {
+    /// Logs of the calls of WorkCredits, in order.
+    pub logs: Vec<Log>,
+    /// At a seal: every registered node as the sealed slot left it.
+    pub tally: Vec<Tallied>,
+}
+
+impl SystemRecord {
+    /// Whether there is nothing in it, as in most blocks.
+    pub fn is_empty(&self) -> bool {
+        self.logs.is_empty() && self.tally.is_empty()
+    }
+}
+
+/// A node of the tally (`work_tally` of the specification).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Tallied {
+    /// The node, and its work in the window.
+    pub standing: Standing,
+    /// Whether it votes from this seal on.
+    pub validator: bool,
+    /// Whether it is shut out for good.
+    pub jailed: bool,
 }
 
 /// A transaction's receipt.

@@ -9,8 +9,8 @@ use lucid_chain_types::{
     Slot, ValidatorSet,
 };
 use lucid_execution::{
-    Built, Chain, Executed, ExecutionError, NextBlock, Parent, Proposal, Receipt, View,
-    genesis_changes,
+    Built, Chain, Executed, ExecutionError, NextBlock, Parent, Proposal, Receipt, SystemRecord,
+    View, genesis_changes,
 };
 use lucid_light::TrustedGenesis;
 use lucid_poot::LeaderRecord;
@@ -18,7 +18,7 @@ use lucid_state::{Historic, State, StateOptions};
 use tokio::sync::watch;
 
 use crate::LedgerError;
-use crate::store::{Place, Store, Undecided};
+use crate::store::{Added, Place, Store, Undecided};
 
 /// How a ledger is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +220,11 @@ impl Ledger {
         self.0.store.leader(slot)
     }
 
+    /// What a block's own calls left behind: empty for most blocks.
+    pub fn system_record(&self, height: Height) -> Result<SystemRecord, LedgerError> {
+        self.0.store.system(height)
+    }
+
     /// The state at the head.
     pub fn state(&self) -> &State {
         &self.0.state
@@ -293,16 +298,20 @@ impl Ledger {
             next_validators,
             next_order,
             leader,
+            system,
         } = executed;
         let mut batch = self.0.store.batch();
         self.0.state.commit(height.0, &prepared, &mut batch)?;
         self.0.store.add_block(
             &mut batch,
             block,
-            &receipts,
+            &Added {
+                receipts: &receipts,
+                leader: leader.as_ref(),
+                system: &system,
+                next_validators: &next_validators,
+            },
             certificate,
-            leader.as_ref(),
-            &next_validators,
         )?;
         self.0.store.write(batch)?;
         self.0.state.committed(height.0, &prepared)?;

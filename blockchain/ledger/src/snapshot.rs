@@ -16,13 +16,13 @@
 use alloy_primitives::B256;
 use borsh::{BorshDeserialize, BorshSerialize};
 use lucid_chain_types::{Block, CertifiedBlock, Header, Height, MAX_BLOCK_BYTES, decode};
-use lucid_execution::{Receipt, receipts_root};
+use lucid_execution::{Receipt, SystemRecord, receipts_root};
 use lucid_light::{FinalityProof, SetChange, TrustedGenesis, VerifiedHeader, verify};
 use lucid_state::{MAX_PIECE_BYTES, Manifest, Pieces};
 
 use crate::LedgerError;
 use crate::ledger::{Ledger, begin};
-use crate::store::{encode, unpack};
+use crate::store::{Added, encode, unpack};
 
 const MAGIC: &[u8; 8] = b"LUCIDSNP";
 const VERSION: u8 = 1;
@@ -357,10 +357,14 @@ impl Ledger {
         inner.store.add_block(
             &mut batch,
             &block.block,
-            &receipts,
+            &Added {
+                receipts: &receipts,
+                leader: None,
+                // A snapshot does not carry them: nobody but who executes the block can say what they are.
+                system: &SystemRecord::default(),
+                next_validators: next,
+            },
             &proof.certificate,
-            None,
-            next,
         )?;
         inner.store.set_earliest(&mut batch, snapshot.height());
 

@@ -10,7 +10,7 @@ use lucid_chain_types::{
     Block, BlockId, Body, Certificate, Header, Height, MAX_BLOCK_BYTES, NodeId, Slot, ValidatorSet,
     decode,
 };
-use lucid_execution::Receipt;
+use lucid_execution::{Receipt, SystemRecord};
 use lucid_light::SetChange;
 use lucid_poot::LeaderRecord;
 
@@ -65,6 +65,14 @@ pub struct Undecided {
     pub bytes: Vec<u8>,
 }
 
+/// What executing a block found out, besides its state.
+pub(crate) struct Added<'a> {
+    pub(crate) receipts: &'a [Receipt],
+    pub(crate) leader: Option<&'a LeaderRecord>,
+    pub(crate) system: &'a SystemRecord,
+    pub(crate) next_validators: &'a ValidatorSet,
+}
+
 /// The keyspaces. All keys that hold a height or slot are big-endian, so that they sort.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -81,6 +89,7 @@ pub(crate) struct Store {
     sets: Keyspace,
     set_changes: Keyspace,
     slots: Keyspace,
+    system: Keyspace,
     undecided: Keyspace,
 }
 
@@ -123,6 +132,7 @@ impl Store {
             sets: keyspace("validator-sets")?,
             set_changes: keyspace("set-changes")?,
             slots: keyspace("slots")?,
+            system: keyspace("system")?,
             undecided: large("undecided")?,
             db,
         };
@@ -239,10 +249,8 @@ impl Store {
         &self,
         batch: &mut OwnedWriteBatch,
         block: &Block,
-        receipts: &[Receipt],
+        executed: &Added<'_>,
         certificate: &Certificate,
-        leader: Option<&LeaderRecord>,
-        next_validators: &ValidatorSet,
     ) -> Result<(), LedgerError> {
         let Header {
             height,
@@ -259,8 +267,19 @@ impl Store {
             key,
             encode("a certificate", certificate)?,
         );
-        if !receipts.is_empty() {
-            batch.insert(&self.receipts, key, compress("receipts", &receipts)?);
+        if !executed.receipts.is_empty() {
+            batch.insert(
+                &self.receipts,
+                key,
+                compress("receipts", &executed.receipts)?,
+            );
+        }
+        if !executed.system.is_empty() {
+            batch.insert(
+                &self.system,
+                key,
+                compress("a system record", &executed.system)?,
+            );
         }
         batch.insert(&self.ids, block.id().0.as_slice(), key);
         for (index, bytes) in (0..).zip(&block.body.transactions) {
@@ -270,9 +289,9 @@ impl Store {
         }
         if validators_hash != next_validators_hash {
             batch.insert(&self.set_changes, key, []);
-            self.add_set(batch, next_validators)?;
+            self.add_set(batch, executed.next_validators)?;
         }
-        if let Some(record) = leader {
+        if let Some(record) = executed.leader {
             batch.insert(
                 &self.slots,
                 slot.0.to_be_bytes(),
@@ -331,6 +350,13 @@ impl Store {
         let key = height.0.to_be_bytes();
         let receipts = self.compressed(&self.receipts, &key, "receipts", MAX_RECEIPTS_BYTES)?;
         Ok(receipts.unwrap_or_default())
+    }
+
+    /// What the block's own calls left behind; nothing where the block was taken in by a version that did not keep it.
+    pub(crate) fn system(&self, height: Height) -> Result<SystemRecord, LedgerError> {
+        let key = height.0.to_be_bytes();
+        let record = self.compressed(&self.system, &key, "a system record", MAX_RECEIPTS_BYTES)?;
+        Ok(record.unwrap_or_default())
     }
 
     pub(crate) fn certificate(&self, height: Height) -> Result<Option<Certificate>, LedgerError> {

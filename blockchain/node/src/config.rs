@@ -1,5 +1,6 @@
 //! `node.toml`: typed, checked with all faults at once, and what of it may change while the node runs (requirement L13).
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -25,6 +26,8 @@ pub struct NodeConfig {
     pub mempool: MempoolSection,
     /// `[state]`
     pub state: StateSection,
+    /// `[database]`
+    pub database: DatabaseSection,
     /// `[log]`
     pub log: LogSection,
 }
@@ -147,6 +150,30 @@ pub struct StateSection {
     /// Blocks from one snapshot to the next; 0 for none.
     pub snapshot_every: u64,
 }
+
+/// `[database]`: the read model.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatabaseSection {
+    /// Empty for the embedded database, or a MongoDB connection string. It may have a password in it.
+    pub url: String,
+}
+
+impl fmt::Debug for DatabaseSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.url.is_empty() {
+            "embedded"
+        } else {
+            "mongodb, [redacted]"
+        };
+        f.debug_struct("DatabaseSection")
+            .field("url", &kind)
+            .finish()
+    }
+}
+
+/// What is said to who wants MongoDB of a program without it.
+pub(crate) const NO_MONGODB: &str = "this program was built without MongoDB: build it with --features mongodb, or leave the value empty for the embedded database";
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,6 +313,18 @@ impl NodeConfig {
                 "with p2p.closed every peer needs its identity: /ip4/…/tcp/…/p2p/ID",
             );
         }
+        let url = &self.database.url;
+        if !url.is_empty() {
+            if !url.starts_with("mongodb://") {
+                // Not the value: there may be a password in it.
+                faults.add(
+                    "database.url",
+                    "it is neither empty nor a MongoDB connection string, such as mongodb://127.0.0.1:27017/lucid",
+                );
+            } else if cfg!(not(feature = "mongodb")) {
+                faults.add("database.url", NO_MONGODB);
+            }
+        }
         let ranges = [
             ("p2p.max_peers", self.p2p.max_peers as u64, 1, 1_000),
             ("p2p.max_per_ip", self.p2p.max_per_ip as u64, 1, 1_000),
@@ -417,6 +456,7 @@ impl NodeConfig {
         );
         let fixed = |state: &StateSection| (state.history, state.cache);
         note(fixed(&self.state) != fixed(&new.state), "state", false);
+        note(self.database != new.database, "database", false);
         note(self.log.format != new.log.format, "log.format", false);
         changes
     }
@@ -470,6 +510,24 @@ mod tests {
     }
 
     #[test]
+    fn a_database_that_is_none_is_refused_without_repeating_its_password() {
+        let fault = load("[database]\nurl = \"mysql://me:hunter2@db/lucid\"").unwrap_err();
+        assert!(fault.contains("database.url"), "{fault}");
+        assert!(!fault.contains("hunter2"), "{fault}");
+        let url = "mongodb://me:hunter2@db/lucid".to_owned();
+        assert!(!format!("{:?}", DatabaseSection { url }).contains("hunter2"));
+        let mongo = load("[database]\nurl = \"mongodb://me:hunter2@db/lucid\"");
+        match mongo {
+            Ok(config) if cfg!(feature = "mongodb") => assert!(!config.database.url.is_empty()),
+            Err(fault) if cfg!(not(feature = "mongodb")) => {
+                assert!(fault.contains("--features mongodb"), "{fault}");
+                assert!(!fault.contains("hunter2"), "{fault}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_reload_names_what_it_takes_and_what_it_does_not() {
         let old = NodeConfig::default();
         let mut new = old.clone();
@@ -479,6 +537,7 @@ mod tests {
         new.rpc.max_logs = 7;
         new.state.history = 99;
         new.state.snapshot_every = 7;
+        new.database.url = "mongodb://127.0.0.1/lucid".into();
         let changes = old.changes(&new);
         assert_eq!(
             changes.taken,
@@ -489,7 +548,7 @@ mod tests {
                 "state.snapshot_every"
             ]
         );
-        assert_eq!(changes.refused, ["rpc", "state"]);
+        assert_eq!(changes.refused, ["rpc", "state", "database"]);
         assert_eq!(old.changes(&old), Changes::default());
     }
 }

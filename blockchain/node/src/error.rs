@@ -6,6 +6,7 @@ use lucid_consensus::ConsensusError;
 use lucid_execution::ExecutionError;
 use lucid_gossip::GossipError;
 use lucid_ledger::LedgerError;
+use lucid_readmodel::ModelError;
 use lucid_rpc::RpcError;
 use lucid_service::ServiceError;
 
@@ -99,6 +100,9 @@ pub enum NodeError {
     /// Execution.
     #[error(transparent)]
     Execution(#[from] ExecutionError),
+    /// The read model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The engine.
     #[error(transparent)]
     Consensus(#[from] ConsensusError),
@@ -119,6 +123,7 @@ impl NodeError {
                 | Self::DiskFull { .. }
                 | Self::Listen { .. }
                 | Self::Ledger(LedgerError::InUse { .. })
+                | Self::Model(ModelError::InUse { .. } | ModelError::Mongo(_))
                 | Self::Consensus(ConsensusError::Listen { .. })
                 | Self::Gossip(GossipError::Listen { .. })
                 | Self::Rpc(RpcError::Listen { .. })
@@ -127,7 +132,7 @@ impl NodeError {
 
     /// Whether files of the node's database are damaged.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Ledger(error) if error.is_damage())
+        matches!(self, Self::Ledger(error) | Self::Model(ModelError::Ledger(error)) if error.is_damage())
     }
 
     pub(crate) fn file(path: &Path, source: io::Error) -> Self {

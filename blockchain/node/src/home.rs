@@ -8,6 +8,7 @@
 //!           /vrf.key         ECVRF (RFC 9381)
 //!           /network.key     Ed25519: the node's name among peers
 //!      /data/                blocks and state
+//!      /readmodel/           the read model, where it is the embedded one; made from the blocks
 //!      /snapshots/           the newest two snapshots, see state.snapshot_every
 //!      /consensus/           write-ahead log, and the signer's memory of what it signed
 //! ```
@@ -84,6 +85,11 @@ impl Home {
     /// Blocks and state.
     pub fn data(&self) -> PathBuf {
         self.0.join("data")
+    }
+
+    /// The embedded read model.
+    pub fn readmodel(&self) -> PathBuf {
+        self.0.join("readmodel")
     }
 
     /// Snapshots of the chain, for others and for backups.

@@ -5,6 +5,8 @@
 //!   peers ◀─▶ lucid-gossip ──────────▶ pool ──▶┘         │
 //!                                       ▲                ▼
 //!   users ──────────────────────── lucid-rpc ◀────── reads, proofs
+//!                                       ▲                │
+//!                                       └── lucid-readmodel ◀── follower (readmodel.rs), behind the head
 //! ```
 //!
 //! Start reading at [`run`]; what happens to a block is in `driver.rs`. [`init`] makes a network's files, [`home`] says what
@@ -18,6 +20,7 @@ pub mod home;
 pub mod init;
 mod metrics;
 mod node;
+pub mod readmodel;
 mod snapshots;
 
 pub use clock::{Clock, SystemClock};

@@ -39,6 +39,11 @@ pub(crate) fn disk_used(bytes: u64) {
     table::DISK_USED.set_count(bytes);
 }
 
+/// The read model has all blocks up to this one.
+pub(crate) fn read_model(height: Height) {
+    table::READ_MODEL_HEIGHT.set_count(height.0);
+}
+
 pub(crate) fn refused_block() {
     table::BLOCKS_REFUSED.add(1);
 }

@@ -14,7 +14,7 @@ use lucid_gossip::{GossipEvent, GossipSettings, Handle as Gossip, Status, Verdic
 use lucid_ledger::{Arrival, Ledger, LedgerOptions, Pool, Snapshots, SubmitError};
 use lucid_poot::vrf::VrfSecret;
 use lucid_rpc::{
-    HealthFacts, NetworkInfo, PeerInfo, RpcHandle, RpcLimits, RpcSettings, SyncProgress,
+    HealthFacts, ModelState, NetworkInfo, PeerInfo, RpcHandle, RpcLimits, RpcSettings, SyncProgress,
 };
 use lucid_service::logs::Levels;
 use tokio::net::TcpListener;
@@ -27,7 +27,7 @@ use crate::config::{MempoolSection, NodeConfig, Role, RpcSection};
 use crate::driver::{Driver, Leader, Progress};
 use crate::home::{Home, KeyFile, short};
 use crate::snapshots::{Joined, Making};
-use crate::{NodeError, metrics, snapshots};
+use crate::{NodeError, metrics, readmodel, snapshots};
 
 /// How often the node looks at its surroundings: peers, disk, pool.
 const LOOK_AROUND: Duration = Duration::from_secs(2);
@@ -191,12 +191,14 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         watch::channel(Vec::new()).0,
         watch::channel(SyncProgress::default()).0,
     );
+    let model = watch::channel(ModelState::default()).0;
     let network = NetworkInfo {
         peers: peers.subscribe(),
         sync: sync.subscribe(),
         version: concat!("lucid/", env!("CARGO_PKG_VERSION"), "/linux").to_owned(),
         node: (config.node.role == Role::Validator).then_some(node),
         snapshots: Some(snapshots.clone()),
+        model: Some(model.subscribe()),
     };
     let rpc = serve_rpc(&config, &ledger, &pool, network).await?;
     let mut tasks = JoinSet::new();
@@ -228,6 +230,8 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         settings,
         sync.subscribe(),
     ));
+    let place = readmodel::Place::of(&home, &config.database);
+    tasks.spawn(readmodel::follow(ledger.clone(), place, model));
     tasks.spawn(take_gossip(pool.clone(), snapshots.clone(), gossip_events));
     tasks.spawn(spread(pool.clone(), pool.arrivals(), gossip.clone()));
     tasks.spawn(look_around(Around {

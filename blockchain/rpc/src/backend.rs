@@ -27,6 +27,8 @@ pub(crate) enum Lane {
     Read,
     /// Takes a transaction: reads must not keep it waiting.
     Submission,
+    /// Looks something up in the read model, whose database may be far away, or gone: nothing else waits for it.
+    Model,
 }
 
 pub(crate) struct Backend {
@@ -41,6 +43,7 @@ pub(crate) struct Backend {
     executions: Arc<Gate>,
     reads: Arc<Gate>,
     submissions: Arc<Gate>,
+    models: Arc<Gate>,
 }
 
 impl Backend {
@@ -61,6 +64,7 @@ impl Backend {
             executions: Arc::default(),
             reads: Arc::default(),
             submissions: Arc::default(),
+            models: Arc::default(),
         }
     }
 
@@ -75,6 +79,7 @@ impl Backend {
             Lane::Execution => (&self.executions, limits.max_executions, "executions"),
             Lane::Read => (&self.reads, limits.max_reads, "reads"),
             Lane::Submission => (&self.submissions, limits.max_submissions, "submissions"),
+            Lane::Model => (&self.models, limits.max_model_reads, "read model"),
         };
         let Some(place) = gate.enter(most, limits.patience).await else {
             RPC_REFUSED.add_labelled(1, &[("reason", SharedString::const_str(name))]);

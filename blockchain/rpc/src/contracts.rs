@@ -2,7 +2,7 @@
 
 use lucid_chain_types::{Height, NodeId, Slot};
 use lucid_client::wire::{Parameter, Work};
-use lucid_execution::View;
+use lucid_execution::{Tallied, View};
 use lucid_state::Historic;
 
 use crate::backend::Backend;
@@ -41,9 +41,11 @@ pub(crate) fn next_order(node: &Backend, height: Height) -> CallResult<(Slot, Ve
 pub(crate) fn work(node: &Backend, height: Height, entity: NodeId) -> CallResult<Option<Work>> {
     ask(node, height, |view| {
         let tally = view.tally()?;
-        let Some((standing, validator, jailed)) = tally
-            .into_iter()
-            .find(|(standing, ..)| standing.node == entity)
+        let Some(Tallied {
+            standing,
+            validator,
+            jailed,
+        }) = tally.into_iter().find(|it| it.standing.node == entity)
         else {
             return Ok(None);
         };

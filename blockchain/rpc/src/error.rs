@@ -9,6 +9,7 @@ use jsonrpsee::types::error::{INTERNAL_ERROR_CODE, INVALID_PARAMS_CODE};
 use lucid_chain_types::Height;
 use lucid_execution::ExecutionError;
 use lucid_ledger::LedgerError;
+use lucid_readmodel::ModelError;
 use lucid_state::StateError;
 
 /// A call that failed while it ran: what every client takes for a refused transaction or a failed call.
@@ -72,6 +73,16 @@ impl From<LedgerError> for CallError {
         match error {
             LedgerError::State(error) => error.into(),
             LedgerError::Proof { .. } => Self::Refused(error.to_string()),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<ModelError> for CallError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Key { .. } => Self::Params(error.to_string()),
+            ModelError::Mongo(_) => Self::Refused(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }

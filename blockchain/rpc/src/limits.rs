@@ -28,6 +28,8 @@ pub struct RpcLimits {
     pub max_reads: usize,
     /// `eth_sendRawTransaction` at once.
     pub max_submissions: usize,
+    /// Reads of the read model at once.
+    pub max_model_reads: usize,
     /// How long a call waits for its turn before it is told that the node is busy.
     pub patience: Duration,
     /// How long an execution may take until its caller is told that it was too long.
@@ -65,6 +67,7 @@ impl Default for RpcLimits {
             max_executions: 8,
             max_reads: 32,
             max_submissions: 32,
+            max_model_reads: 16,
             patience: Duration::from_secs(2),
             execution_time: Duration::from_secs(5),
             request_time: Duration::from_secs(30),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::backend::{Backend, Lane};
 use crate::error::{CallError, CallResult};
 use crate::params::Arguments;
-use crate::{RpcError, call, copies, eth, fees, logs, lucid, state, subscriptions};
+use crate::{RpcError, call, copies, eth, fees, logs, lucid, model, state, subscriptions};
 
 type Answer = Result<Box<JsonRawValue>, ErrorObjectOwned>;
 
@@ -138,6 +138,13 @@ pub(crate) fn module(backend: Arc<Backend>) -> Result<RpcModule<Backend>, RpcErr
         .execution("lucid_blocks", copies::blocks)
         .read("lucid_snapshot", copies::snapshot)
         .read("lucid_snapshotPiece", copies::piece)
+        .lane(Lane::Model, "lucid_readModel", model::status)
+        .lane(Lane::Model, "lucid_session", model::session)
+        .lane(Lane::Model, "lucid_sessions", model::sessions)
+        .lane(Lane::Model, "lucid_chunks", model::chunks)
+        .lane(Lane::Model, "lucid_taskProofs", model::task_proofs)
+        .lane(Lane::Model, "lucid_workTally", model::work_tally)
+        .lane(Lane::Model, "lucid_leaderSchedule", model::leader_schedule)
         .memory("lucid_peers", lucid::peers);
     if let Some(error) = error {
         return Err(error);

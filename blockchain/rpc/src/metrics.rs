@@ -256,6 +256,14 @@ pub const SYNC_LAG: Metric = gauge(
     "Blocks this node is behind the highest height told of.",
 );
 
+// read model
+/// Height that the read model has reached.
+pub const READ_MODEL_HEIGHT: Metric = gauge(
+    "lucid_readmodel_height",
+    Unit::Count,
+    "Height that the read model has reached.",
+);
+
 // disk
 /// Oldest height whose state can still be read.
 pub const STATE_OLDEST: Metric = gauge(
@@ -364,6 +372,7 @@ pub const ALL: &[Metric] = &[
     NET_DROPPED,
     SYNC_ACTIVE,
     SYNC_LAG,
+    READ_MODEL_HEIGHT,
     STATE_OLDEST,
     DISK_USED,
     DISK_FREE,

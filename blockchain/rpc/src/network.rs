@@ -1,8 +1,11 @@
 //! What the server cannot see in the ledger: the node's network and itself.
 
+use std::sync::Arc;
+
 use lucid_chain_types::{Height, NodeId};
 use lucid_client::wire::PeerInfo;
 use lucid_ledger::Snapshots;
+use lucid_readmodel::Collections;
 use tokio::sync::watch;
 
 /// Where the node is in catching up.
@@ -29,6 +32,17 @@ pub struct NetworkInfo {
     pub node: Option<NodeId>,
     /// The snapshots that it keeps.
     pub snapshots: Option<Snapshots>,
+    /// Its read model.
+    pub model: Option<watch::Receiver<ModelState>>,
+}
+
+/// The read model, as whoever keeps it tells of it.
+#[derive(Debug, Clone, Default)]
+pub struct ModelState {
+    /// Where it is; `None` until its database was reached.
+    pub store: Option<Arc<dyn Collections>>,
+    /// What keeps it from following the chain.
+    pub trouble: Option<String>,
 }
 
 impl NetworkInfo {
@@ -40,6 +54,7 @@ impl NetworkInfo {
             version: version.into(),
             node: None,
             snapshots: None,
+            model: None,
         }
     }
 }

@@ -100,6 +100,9 @@ pub enum ChainCommand {
     Snapshot(SnapshotArgs),
     /// Make a node's chain from such a file: every certificate checked, every block executed
     Restore(RestoreArgs),
+    /// The read model: sessions, chunks, work and schedules to look up
+    #[command(subcommand)]
+    Index(IndexCommand),
     /// Check such a proof, offline: the genesis file is all that is trusted
     VerifyFinality {
         /// The proof
@@ -109,6 +112,59 @@ pub enum ChainCommand {
         #[arg(long, value_hint = ValueHint::FilePath)]
         genesis: PathBuf,
     },
+}
+
+/// `lucid chain index`
+#[derive(Debug, Subcommand)]
+pub enum IndexCommand {
+    /// How far a node's read model is, and from which block on
+    Status(RpcArgs),
+    /// List documents of a collection, or those with a key; they prove nothing
+    Show(ShowArgs),
+    /// Make the read model of a stopped node anew from its blocks
+    Rebuild {
+        /// Folder of the node [default: node in the home folder]
+        #[arg(long, value_hint = ValueHint::DirPath)]
+        node_home: Option<PathBuf>,
+    },
+}
+
+/// `lucid chain index show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// What to list
+    #[arg(value_enum)]
+    pub collection: CollectionArg,
+    /// A key, or its first parts: a session's ID; SESSION:INDEX, SLOT:NODE:TYPE, EPOCH:NODE, SLOT
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Most documents
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub limit: u16,
+    /// Go on behind this key: the 'next' of the page before
+    #[arg(long)]
+    pub after: Option<String>,
+    /// The largest key first
+    #[arg(long)]
+    pub newest_first: bool,
+    #[command(flatten)]
+    pub rpc: RpcArgs,
+}
+
+/// A collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum CollectionArg {
+    /// Sessions, in the order in which they were opened or registered.
+    Sessions,
+    /// Chunks, with the nodes that hold them; at most 200 at once.
+    Chunks,
+    /// Work by slot and node.
+    TaskProofs,
+    /// Credits, score and rank by hour and node.
+    WorkTally,
+    /// Who was to lead a slot, and who did.
+    LeaderSchedule,
 }
 
 /// `lucid chain backup`

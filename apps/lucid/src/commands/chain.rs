@@ -13,7 +13,7 @@ use lucid_node::{Clock as _, SystemClock};
 
 use crate::App;
 use crate::cli::{ChainCommand, InitArgs, PaceArg};
-use crate::commands::archive;
+use crate::commands::{archive, index};
 use crate::exit::{NOT_FOUND, TAMPERED, USAGE, exit};
 use crate::ui::{Tone, table};
 
@@ -62,6 +62,7 @@ pub fn run(app: &App, command: &ChainCommand) -> Result<()> {
         ChainCommand::Backup(args) => archive::backup(app, args),
         ChainCommand::Snapshot(args) => archive::snapshot(app, args),
         ChainCommand::Restore(args) => archive::restore(app, args),
+        ChainCommand::Index(command) => index::run(app, command),
         ChainCommand::VerifyFinality { proof, genesis } => verify_finality(app, proof, genesis),
     }
 }
@@ -172,7 +173,7 @@ fn parameter(text: &str) -> Result<GenesisParameter> {
 }
 
 /// Prints an answer: as JSON on one line, or as its fields, one a line.
-fn show<T: serde::Serialize>(
+pub fn show<T: serde::Serialize>(
     app: &App,
     found: Option<T>,
     missing: impl Fn() -> String,

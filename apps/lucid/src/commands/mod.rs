@@ -11,6 +11,7 @@ pub mod disclose;
 pub mod export;
 pub mod gateway;
 pub mod gov;
+pub mod index;
 pub mod keys;
 pub mod node;
 pub mod replay;

@@ -83,11 +83,7 @@ fn what_the_genesis_file_says_can_be_read_from_the_contracts() {
     assert_eq!(signers, net.chain.genesis().payment_signers);
     let tally = view.tally().unwrap();
     assert_eq!(tally.len(), 4);
-    assert!(
-        tally
-            .iter()
-            .all(|(_, validator, jailed)| *validator && !jailed)
-    );
+    assert!(tally.iter().all(|it| it.validator && !it.jailed));
     assert_eq!(
         net.ask(
             contracts::LUCID_ANCHORS,

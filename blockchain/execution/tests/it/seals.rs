@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, U256, keccak256};
 use lucid_chain_types::contracts::WORK_CREDITS;
 use lucid_chain_types::{COOLDOWN_SLOTS, NodeId, SLOT_MS, Slot};
 use lucid_execution::interfaces::WorkCredits;
@@ -24,8 +24,8 @@ fn standings(net: &Net) -> Vec<Standing> {
     let tally = net.chain.view(&state).tally().unwrap();
     tally
         .into_iter()
-        .filter(|(_, validator, _)| *validator)
-        .map(|(standing, ..)| standing)
+        .filter(|it| it.validator)
+        .map(|it| it.standing)
         .collect()
 }
 
@@ -49,6 +49,13 @@ fn an_empty_seal_closes_each_slot_and_the_announced_order_leads_the_next() {
             net.parent.order,
             cool_down(&announced, &[block.header.proposer])
         );
+        // What the read model gets is what the contract says once the slot is sealed.
+        let state = net.state.latest().unwrap();
+        assert_eq!(net.system.tally, net.chain.view(&state).tally().unwrap());
+        assert_eq!(net.system.tally.len(), 7);
+        let topic = keccak256("LeaderSchedule(uint64,address,uint8,address[])");
+        let told = net.system.logs.iter().filter(|log| log.topics[0] == topic);
+        assert_eq!(told.count(), 1);
         // The contract's order is what the ranking says of the state it stands in.
         let randomness = lucid_execution::prev_randao(&block.header);
         let after = order_after(

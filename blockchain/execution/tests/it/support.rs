@@ -15,7 +15,7 @@ use lucid_chain_types::{
 };
 use lucid_execution::{
     Built, Call, CallOutcome, Chain, Executed, ExecutionError, Parent, Proposal, Receipt,
-    complete_genesis, genesis_changes,
+    SystemRecord, complete_genesis, genesis_changes,
 };
 use lucid_poot::proposer;
 use lucid_poot::vrf::VrfSecret;
@@ -228,6 +228,8 @@ pub(crate) struct Net {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) parent: Parent,
     pub(crate) last_commit: Option<Certificate>,
+    /// Of the last block.
+    pub(crate) system: SystemRecord,
     folder: TempDir,
 }
 
@@ -275,6 +277,7 @@ impl Net {
                 order,
             },
             last_commit: None,
+            system: SystemRecord::default(),
             folder,
         }
     }
@@ -288,6 +291,7 @@ impl Net {
             nodes,
             parent,
             last_commit,
+            system,
             folder,
         } = self;
         drop(state);
@@ -301,6 +305,7 @@ impl Net {
             nodes,
             parent,
             last_commit,
+            system,
             folder,
         }
     }
@@ -394,8 +399,10 @@ impl Net {
             receipts,
             next_validators,
             next_order,
+            system,
             ..
         } = executed;
+        self.system = system;
         let height = block.header.height.0;
         let mut batch = self.db.batch();
         self.state.commit(height, &prepared, &mut batch).unwrap();

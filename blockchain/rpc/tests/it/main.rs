@@ -13,6 +13,7 @@ mod eth;
 mod fees;
 mod logs;
 mod lucid;
+mod model;
 mod monitor;
 mod subscriptions;
 mod support;

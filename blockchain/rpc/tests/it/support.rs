@@ -1,6 +1,6 @@
 //! A chain of one validator in this process, and raw HTTP.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_consensus::TxEip1559;
@@ -15,11 +15,13 @@ use lucid_client::Wallet;
 use lucid_execution::{Proposal, complete_genesis};
 use lucid_ledger::{Ledger, LedgerOptions, Pool};
 use lucid_poot::vrf::VrfSecret;
-use lucid_rpc::{NetworkInfo, RpcHandle, RpcLimits, RpcSettings, serve};
+use lucid_readmodel::{Embedded, step};
+use lucid_rpc::{ModelState, NetworkInfo, RpcHandle, RpcLimits, RpcSettings, serve};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 pub(crate) const CHAIN_ID: u64 = 77_001;
 pub(crate) const GENESIS_TIME: u64 = 1_790_000_000_000;
@@ -39,6 +41,8 @@ pub(crate) struct Solo {
     vrf: VrfSecret,
     /// Of the last block.
     time_ms: Mutex<u64>,
+    pub(crate) model: watch::Sender<ModelState>,
+    _model_folder: TempDir,
     _folder: TempDir,
 }
 
@@ -128,8 +132,16 @@ impl Solo {
             listen: ([127, 0, 0, 1], 0).into(),
             ..settings
         };
+        let model_folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(model_folder.path(), ledger.genesis_hash()).unwrap();
+        let model = watch::channel(ModelState {
+            store: Some(Arc::new(store)),
+            trouble: None,
+        });
+        let model = model.0;
         let network = NetworkInfo {
             node: Some(node),
+            model: Some(model.subscribe()),
             ..NetworkInfo::alone("lucid/test")
         };
         let rpc = serve(settings, ledger.clone(), pool.clone(), network)
@@ -144,6 +156,8 @@ impl Solo {
             key,
             vrf,
             time_ms: Mutex::new(time_ms),
+            model,
+            _model_folder: model_folder,
             _folder: folder,
         }
     }
@@ -211,6 +225,12 @@ impl Solo {
         block
     }
 
+    /// Brings the read model up to date, as a node does behind its head.
+    pub(crate) fn follow(&self) {
+        let store = self.model.borrow().store.clone().unwrap();
+        while step(&self.ledger, &*store).unwrap().is_some() {}
+    }
+
     /// A signed transaction of the rich account's.
     pub(crate) fn signed(&self, nonce: u64, to: Address, value: u64, input: Bytes) -> Vec<u8> {
         sign(&self.rich, nonce, to, value, input)
@@ -263,7 +283,7 @@ impl Solo {
     }
 }
 
-fn sign(wallet: &Wallet, nonce: u64, to: Address, value: u64, input: Bytes) -> Vec<u8> {
+pub(crate) fn sign(wallet: &Wallet, nonce: u64, to: Address, value: u64, input: Bytes) -> Vec<u8> {
     wallet
         .sign(TxEip1559 {
             chain_id: CHAIN_ID,

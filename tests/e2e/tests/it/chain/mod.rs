@@ -9,6 +9,7 @@ mod blocks;
 mod crashes;
 mod devnet;
 mod faults;
+mod index;
 mod lines;
 mod network;
 mod partition;
