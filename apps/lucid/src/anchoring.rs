@@ -16,7 +16,7 @@ use crate::App;
 use crate::exit::{NOT_FOUND, USAGE, exit};
 
 /// Most transactions on their way at once: opening a thousand sessions takes a quarter of a minute of blocks then.
-const IN_FLIGHT: usize = 64;
+pub const IN_FLIGHT: usize = 64;
 
 /// Takes the queue for this process and starts it. The thread ends when the queue's last handle is gone.
 pub fn start(app: &App) -> Result<(Anchoring, JoinHandle<()>)> {

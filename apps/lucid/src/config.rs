@@ -31,6 +31,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// `[chain]`
     pub chain: ChainSettings,
+    /// `[monitor]`
+    pub monitor: MonitorSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -89,6 +91,14 @@ pub struct ChainSettings {
     pub offline: Offline,
     /// How long it waits for the chain.
     pub mint_timeout: String,
+}
+
+/// `[monitor]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MonitorSettings {
+    /// Address and port of the gateway's `/health` and `/metrics`; empty for none.
+    pub listen: String,
 }
 
 /// `[log]`
@@ -237,11 +247,18 @@ impl Settings {
     fn check(&self, faults: &mut Faults) {
         self.chain.check(faults);
         let gateway = &self.gateway;
-        if !gateway
-            .listen
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        {
+        let is_address = |text: &str| {
+            text.rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        let monitor = &self.monitor.listen;
+        if !monitor.is_empty() && !is_address(monitor) {
+            faults.add(
+                "monitor.listen",
+                format!("'{monitor}' is not ADDRESS:PORT, such as 127.0.0.1:9091, or empty"),
+            );
+        }
+        if !is_address(&gateway.listen) {
             faults.add(
                 "gateway.listen",
                 format!(

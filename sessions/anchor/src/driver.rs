@@ -21,7 +21,7 @@ use crate::book::{BatchEntry, Job, Outcome, Place, Record, Session, Signed, Stag
 use crate::chain::{Looker, gas};
 use crate::journal::Journal;
 use crate::queue::{Action, Offer, Order, Queue, Receipt, Seen, Taken, Tuning, View};
-use crate::{AnchorError, Folder, Lock};
+use crate::{AnchorError, Folder, Lock, metrics};
 
 /// Longest time one question to a node may take, all of its requests.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -95,6 +95,7 @@ impl Anchors {
         let lock = folder.lock()?;
         let account = settings.wallet.address();
         let (journal, mut book) = Journal::open(&folder.journal(), account)?;
+        folder.drop_batches(&book)?;
         match (book.chain, settings.genesis) {
             // Only the name counts; each node tells the chain id that goes with it.
             (None, Some(genesis)) => book.chain = Some((genesis, 0)),
@@ -404,7 +405,7 @@ impl Driver {
                 .into()),
             };
         }
-        metrics::counter!("lucid_anchor_jobs_total", "kind" => kind_of(&job)).increment(1);
+        metrics::JOBS.add_labelled(1, &[("kind", kind_of(&job).into())]);
         Ok(self.queue.submit(job, now_ms())?)
     }
 
@@ -476,8 +477,8 @@ impl Driver {
                 self.keep(&records)?;
             }
             self.journal.compact(self.queue.book())?;
+            self.folder.drop_batches(self.queue.book())?;
         }
-        self.folder.drop_batches(self.queue.book())?;
         Ok(true)
     }
 
@@ -559,7 +560,7 @@ impl Driver {
             Ok(Answer::View(view)) => self.queue.saw(view, now, random),
             Ok(Answer::Looked(seen, height)) => self.queue.looked(seen, height, now, random),
             Ok(Answer::Sent(taken)) => {
-                metrics::counter!("lucid_anchor_transactions_total").increment(taken.len() as u64);
+                metrics::SENT.add(taken.len() as u64);
                 self.queue.sent(taken, now, random);
             }
             Err(why) => self.queue.away(why, now, random),
@@ -579,7 +580,7 @@ impl Driver {
                         why, "the chain cannot be used now; what is to be anchored waits"
                     );
                 }
-                metrics::counter!("lucid_anchor_away_total").increment(1);
+                metrics::AWAY.add(1);
                 self.node = (self.node + 1) % self.clients.len().max(1);
             }
             None if was.is_some() => info!(url, "the chain is back"),
@@ -598,10 +599,10 @@ impl Driver {
             oldest_ms,
         };
         let age = oldest_ms.map_or(0, |since| now_ms().saturating_sub(since));
-        metrics::gauge!("lucid_anchor_sessions").set(as_float(health.sessions as u64));
-        metrics::gauge!("lucid_anchor_in_flight").set(as_float(health.in_flight as u64));
-        metrics::gauge!("lucid_anchor_oldest_seconds").set(as_float(age) / 1_000.0);
-        metrics::gauge!("lucid_anchor_connected").set(if health.connected { 1.0 } else { 0.0 });
+        metrics::SESSIONS.set_count(health.sessions as u64);
+        metrics::IN_FLIGHT.set_count(health.in_flight as u64);
+        metrics::OLDEST.set(Duration::from_millis(age).as_secs_f64());
+        metrics::CONNECTED.set_count(u64::from(health.connected));
         self.health.send_replace(health);
     }
 }
@@ -752,15 +753,7 @@ fn count(outcome: &Outcome) {
             "failed"
         }
     };
-    metrics::counter!("lucid_anchor_outcomes_total", "outcome" => name).increment(1);
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a metric is a float, and nobody counts 2⁵³ sessions"
-)]
-fn as_float(number: u64) -> f64 {
-    number as f64
+    metrics::OUTCOMES.add_labelled(1, &[("outcome", name.into())]);
 }
 
 fn now_ms() -> u64 {

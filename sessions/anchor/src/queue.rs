@@ -21,7 +21,7 @@ use crate::hash_leaf;
 use lucid_chain_types::anchors::batch_root;
 
 /// Most checkpoints in a batch: its leaves are in one record of the journal.
-const MAX_LEAVES: usize = 1 << 14;
+pub(crate) const MAX_LEAVES: usize = 1 << 14;
 /// Records that are taken between two writes at most.
 const MAX_KEPT: usize = 4096;
 /// Blocks without a transaction after which it offers more.

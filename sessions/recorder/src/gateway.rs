@@ -29,6 +29,7 @@ use crate::{
     anchoring::Anchoring,
     audit::{AuditEntry, AuditLog},
     control::{self, Live, LiveSession, Sessions},
+    metrics,
     recording::{self, Reports, recover},
     ticket::{self, Claimed},
     wall_clock_us,
@@ -58,6 +59,19 @@ pub struct Settings {
     pub recipients: Vec<PublicKeys>,
     /// Where clients may go.
     pub targets: BTreeMap<String, Target>,
+}
+
+/// How a gateway is, for `/health`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Health {
+    /// `ok` or `unhealthy`.
+    pub status: &'static str,
+    /// Sessions that run.
+    pub sessions: usize,
+    /// The anchor queue, where there is one.
+    pub anchors: Option<lucid_anchor::Health>,
+    /// What is wrong, for people.
+    pub problems: Vec<String>,
 }
 
 /// A gateway: listens, lets in who has a ticket, records.
@@ -121,6 +135,25 @@ impl Gateway {
         Self {
             anchoring: Some(anchoring),
             ..self
+        }
+    }
+
+    /// How it is, now.
+    pub fn health(&self) -> Health {
+        let anchors = self.anchoring.as_ref().map(|it| it.anchors.health());
+        let mut problems = Vec::new();
+        if let Some(why) = anchors.as_ref().and_then(|it| it.trouble.as_ref()) {
+            problems.push(format!("nothing can be anchored: {why}"));
+        }
+        Health {
+            status: if problems.is_empty() {
+                "ok"
+            } else {
+                "unhealthy"
+            },
+            sessions: self.sessions.all().len(),
+            anchors,
+            problems,
         }
     }
 
@@ -502,6 +535,7 @@ impl Gateway {
         peer: Option<SocketAddr>,
         detail: String,
     ) {
+        metrics::event(event);
         let session = session.map(|s| s.to_string());
         info!(event, session, user, ?peer, detail, "audit");
         let entry = AuditEntry {
