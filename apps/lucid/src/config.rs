@@ -325,6 +325,29 @@ mod tests {
     }
 
     #[test]
+    fn faults_of_the_chain_name_what_would_do() {
+        let text = "[chain]\nurl = [\"https://node\"]\nowner = \"me\"\ncheckpoint_every = \"0s\"\nmint_timeout = \"soon\"\nbatch_from = 1\n[monitor]\nlisten = \"9091\"\n";
+        let sources = Sources {
+            file: Some(("lucid.toml".into(), text.to_owned())),
+            ..Sources::default()
+        };
+        let faults = config::load(sources, Settings::check)
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "6 faults",
+            "chain.url: 'https://node' is not http://HOST:PORT",
+            "chain.owner: 'me' is not an account",
+            "chain.checkpoint_every: '0s' is not 1s to 1h",
+            "chain.mint_timeout: 'soon' is not 1s to 10m",
+            "chain.batch_from: 1 is not 2 to 10000",
+            "monitor.listen: '9091' is not ADDRESS:PORT",
+        ] {
+            assert!(faults.contains(part), "{part} is not in: {faults}");
+        }
+    }
+
+    #[test]
     fn every_fault_is_reported_at_once() {
         let text =
             "[gateway]\nlisten = \"nowhere\"\nmax_sessions = 0\ntypo = 1\n[chunk]\nmax_bytes = 1\n"

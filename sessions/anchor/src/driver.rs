@@ -61,6 +61,8 @@ pub struct Health {
     pub in_flight: usize,
     /// Since when the oldest thing waits, ms since the Unix epoch.
     pub oldest_ms: Option<u64>,
+    /// Records written since the start: what grows whenever anything is known that was not.
+    pub written: u64,
 }
 
 /// A running queue. Clones are the same queue; it stops when all are gone.
@@ -78,6 +80,7 @@ type Results = Vec<Result<(), AnchorError>>;
 enum Command {
     Submit(Vec<Job>, oneshot::Sender<Results>),
     Session(SessionId, oneshot::Sender<Option<Session>>),
+    Forget(SessionId),
 }
 
 impl Anchors {
@@ -141,6 +144,7 @@ impl Anchors {
             batches,
             settled,
             question: None,
+            written: 0,
         };
         let anchors = Self {
             commands,
@@ -204,6 +208,15 @@ impl Anchors {
             Some(session) => Ok(Some(session)),
             None => self.folder.settled(id),
         }
+    }
+
+    /// Nobody will use a session: its opening is not sent, if it was not yet, and the queue does not keep it any longer. Nothing is
+    /// done to one with checkpoints or an end, or with a transaction on its way.
+    ///
+    /// # Errors
+    /// When the queue has stopped.
+    pub async fn forget(&self, id: SessionId) -> Result<(), AnchorError> {
+        self.command(Command::Forget(id)).await
     }
 
     /// How the queue is.
@@ -311,6 +324,8 @@ struct Driver {
     /// Sessions that may go to files of their own.
     settled: BTreeSet<SessionId>,
     question: Option<Question>,
+    /// Records written since the start.
+    written: u64,
 }
 
 impl Driver {
@@ -359,10 +374,10 @@ impl Driver {
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     Some(command) => {
-                        self.command(command);
+                        self.command(command)?;
                         // Those that came together are written down together.
                         while let Ok(command) = self.inbox.try_recv() {
-                            self.command(command);
+                            self.command(command)?;
                         }
                     }
                     None => return Ok(()),
@@ -376,8 +391,16 @@ impl Driver {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command) -> Result<(), AnchorError> {
         match command {
+            Command::Forget(id) => {
+                let session = self.queue.book().sessions.get(&id).cloned();
+                if self.queue.forget(id)
+                    && let Some(session) = session.filter(|s| s.opened.is_final())
+                {
+                    self.folder.settle(id, session)?;
+                }
+            }
             Command::Session(id, answer) => {
                 // Who asked may be gone.
                 let _ = answer.send(self.queue.book().sessions.get(&id).cloned());
@@ -387,6 +410,7 @@ impl Driver {
                 self.acks.push((answer, results));
             }
         }
+        Ok(())
     }
 
     fn submit(&mut self, job: Job) -> Result<(), AnchorError> {
@@ -449,6 +473,7 @@ impl Driver {
         // The disk is waited for here: nothing else of this queue may go on before it.
         self.journal.append(records)?;
         self.queue.kept();
+        self.written += records.len() as u64;
         let touched = records.iter().any(|r| matches!(r, Record::Outcome { .. }));
         if touched {
             let book = self.queue.book();
@@ -597,13 +622,19 @@ impl Driver {
             sessions: book.sessions.len(),
             in_flight: book.flights.len(),
             oldest_ms,
+            written: self.written,
         };
         let age = oldest_ms.map_or(0, |since| now_ms().saturating_sub(since));
         metrics::SESSIONS.set_count(health.sessions as u64);
         metrics::IN_FLIGHT.set_count(health.in_flight as u64);
         metrics::OLDEST.set(Duration::from_millis(age).as_secs_f64());
         metrics::CONNECTED.set_count(u64::from(health.connected));
-        self.health.send_replace(health);
+        // Who waits asks when this changes: telling the same again would keep both busy for ever.
+        self.health.send_if_modified(|told| {
+            let changed = *told != health;
+            *told = health;
+            changed
+        });
     }
 }
 

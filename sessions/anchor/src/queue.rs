@@ -253,6 +253,18 @@ impl Queue {
         }
     }
 
+    /// Nobody will use a session: it leaves the book if nothing of it is on its way and it has no checkpoints and no end. Whether it
+    /// did.
+    pub fn forget(&mut self, id: SessionId) -> bool {
+        let unused = |s: &Session| !s.is_flying() && s.checkpoints.is_empty() && s.closed.is_none();
+        let unused = self.book.sessions.get(&id).is_some_and(unused);
+        if unused {
+            self.record(Record::Archived(id));
+            self.ready.remove(&id);
+        }
+        unused
+    }
+
     /// What to do next.
     pub fn next(&mut self, now_ms: u64) -> Action {
         if !self.outbox.is_empty() {

@@ -175,7 +175,11 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         // Dropped, and with it ended, when the gateway stops.
         let mut anchoring = JoinSet::new();
+        metrics::SESSIONS.set_count(0);
         if let Some(it) = self.anchoring.clone() {
+            if let Err(error) = it.forget_unused(&self.home, &self.store).await {
+                warn!(%error, "openings of tickets that nobody used are kept");
+            }
             anchoring.spawn(it.keep_pace(self.sessions.clone()));
             anchoring.spawn(self.clone().catch_up());
         }
