@@ -1,4 +1,4 @@
-//! What every Lucid daemon has, whatever it does: its configuration and its logs.
+//! What every Lucid daemon has, whatever it does: its configuration, its logs, its health and metrics.
 //!
 //! ```text
 //!  struct's defaults ◀─ lucid.toml ◀─ LUCID_SECTION_KEY ◀─ --flags        later layers win
@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod logs;
+pub mod monitor;
 mod secret;
 
 use std::io;
@@ -44,6 +45,9 @@ pub enum ServiceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The metrics' recorder was there already, or its buckets are none.
+    #[error("metrics: {0}")]
+    Metrics(String),
     /// Logs were set up twice.
     #[error("logs are already set up in this process")]
     LogsTwice,

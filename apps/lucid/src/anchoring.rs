@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lucid_anchor::Anchors;
+use lucid_anchor::{AnchorError, Anchors};
 use lucid_chain_types::Genesis;
 use lucid_client::Wallet;
 use lucid_format::{Hash, Ticket};
@@ -13,13 +14,31 @@ use lucid_recorder::anchoring::{Anchoring, Opening};
 use lucid_recorder::control::{self, Request};
 
 use crate::App;
-use crate::exit::{NOT_FOUND, USAGE, exit};
+use crate::exit::{USAGE, exit};
 
 /// Most transactions on their way at once: opening a thousand sessions takes a quarter of a minute of blocks then.
-const IN_FLIGHT: usize = 64;
+pub const IN_FLIGHT: usize = 64;
 
-/// Takes the queue for this process and starts it. The thread ends when the queue's last handle is gone.
+/// How often is looked whether another process has given the queue up.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Takes the queue for this process and starts it. A command that mints has it for as long as it waits for the chain; that is waited
+/// for. The thread ends when the queue's last handle is gone.
 pub fn start(app: &App) -> Result<(Anchoring, JoinHandle<()>)> {
+    let deadline = Instant::now() + app.settings.chain.patience() + Duration::from_secs(5);
+    loop {
+        match try_start(app)? {
+            Err(AnchorError::Locked { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(LOOK);
+            }
+            started => return Ok(started?),
+        }
+    }
+}
+
+type Started = (Anchoring, JoinHandle<()>);
+
+fn try_start(app: &App) -> Result<Result<Started, AnchorError>> {
     let home = app.home()?;
     let chain = &app.settings.chain;
     let wallet = wallet(app)?;
@@ -46,8 +65,10 @@ pub fn start(app: &App) -> Result<(Anchoring, JoinHandle<()>)> {
         batch_from: chain.batch_from,
         in_flight: IN_FLIGHT,
     };
-    let (anchors, thread) =
-        Anchors::start(settings).map_err(|error| exit(NOT_FOUND, error.to_string()))?;
+    let (anchors, thread) = match Anchors::start(settings) {
+        Ok(started) => started,
+        Err(error) => return Ok(Err(error)),
+    };
     let anchoring = Anchoring {
         anchors,
         owner,
@@ -55,21 +76,30 @@ pub fn start(app: &App) -> Result<(Anchoring, JoinHandle<()>)> {
         patience: chain.patience(),
         offline: chain.offline,
     };
-    Ok((anchoring, thread))
+    Ok(Ok((anchoring, thread)))
 }
 
 /// Opens a fresh ticket's session on the chain, through the running gateway or, where none runs, from here.
 pub fn open(app: &App, ticket: &Ticket) -> Result<Opening> {
     let socket = app.home()?.control();
-    if control::is_running(&socket) {
-        let request = Request::Open {
-            session: ticket.session.to_string(),
-            session_key: Hash(ticket.session_key.0).to_hex(),
-            policy: ticket.policy.to_hex(),
-        };
-        return Ok(control::ask(&socket, &request)?);
-    }
-    let (anchoring, thread) = start(app)?;
+    let deadline = Instant::now() + app.settings.chain.patience() + Duration::from_secs(5);
+    let (anchoring, thread) = loop {
+        if control::is_running(&socket) {
+            let request = Request::Open {
+                session: ticket.session.to_string(),
+                session_key: Hash(ticket.session_key.0).to_hex(),
+                policy: ticket.policy.to_hex(),
+            };
+            return Ok(control::ask(&socket, &request)?);
+        }
+        match try_start(app)? {
+            // A gateway that starts, or another command that mints.
+            Err(AnchorError::Locked { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(LOOK);
+            }
+            started => break started?,
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -478,7 +478,7 @@ pub enum ConfigCommand {
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// What to measure [default: all]
-    #[arg(value_parser = ["pipeline", "memory", "verify", "gateway", "office", "chain"])]
+    #[arg(value_parser = ["pipeline", "memory", "verify", "gateway", "office", "chain", "anchor"])]
     pub what: Vec<String>,
     /// Megabytes of each data set
     #[arg(long, default_value_t = 96)]
@@ -492,6 +492,23 @@ pub struct BenchArgs {
     /// Of `lucid bench chain`.
     #[command(flatten)]
     pub chain: ChainBenchArgs,
+    /// Of `lucid bench anchor`.
+    #[command(flatten)]
+    pub anchor: AnchorBenchArgs,
+}
+
+/// `lucid bench anchor`
+#[derive(Debug, Args)]
+pub struct AnchorBenchArgs {
+    /// Sessions that run at once
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=16_000))]
+    pub sessions: u32,
+    /// Seconds between their checkpoints
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub pace: u64,
+    /// How often they are checkpointed
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
 }
 
 /// `lucid bench chain`

@@ -31,6 +31,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// `[chain]`
     pub chain: ChainSettings,
+    /// `[monitor]`
+    pub monitor: MonitorSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -89,6 +91,14 @@ pub struct ChainSettings {
     pub offline: Offline,
     /// How long it waits for the chain.
     pub mint_timeout: String,
+}
+
+/// `[monitor]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MonitorSettings {
+    /// Address and port of the gateway's `/health` and `/metrics`; empty for none.
+    pub listen: String,
 }
 
 /// `[log]`
@@ -237,11 +247,18 @@ impl Settings {
     fn check(&self, faults: &mut Faults) {
         self.chain.check(faults);
         let gateway = &self.gateway;
-        if !gateway
-            .listen
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        {
+        let is_address = |text: &str| {
+            text.rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        let monitor = &self.monitor.listen;
+        if !monitor.is_empty() && !is_address(monitor) {
+            faults.add(
+                "monitor.listen",
+                format!("'{monitor}' is not ADDRESS:PORT, such as 127.0.0.1:9091, or empty"),
+            );
+        }
+        if !is_address(&gateway.listen) {
             faults.add(
                 "gateway.listen",
                 format!(
@@ -305,6 +322,29 @@ mod tests {
         };
         let loaded = config::load(sources, Settings::check).unwrap();
         assert_eq!(loaded.value, Settings::default());
+    }
+
+    #[test]
+    fn faults_of_the_chain_name_what_would_do() {
+        let text = "[chain]\nurl = [\"https://node\"]\nowner = \"me\"\ncheckpoint_every = \"0s\"\nmint_timeout = \"soon\"\nbatch_from = 1\n[monitor]\nlisten = \"9091\"\n";
+        let sources = Sources {
+            file: Some(("lucid.toml".into(), text.to_owned())),
+            ..Sources::default()
+        };
+        let faults = config::load(sources, Settings::check)
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "6 faults",
+            "chain.url: 'https://node' is not http://HOST:PORT",
+            "chain.owner: 'me' is not an account",
+            "chain.checkpoint_every: '0s' is not 1s to 1h",
+            "chain.mint_timeout: 'soon' is not 1s to 10m",
+            "chain.batch_from: 1 is not 2 to 10000",
+            "monitor.listen: '9091' is not ADDRESS:PORT",
+        ] {
+            assert!(faults.contains(part), "{part} is not in: {faults}");
+        }
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl Client {
     }
 
     /// A session of the read model by its id; it proves nothing.
-    pub async fn session(&self, id: &str) -> Result<Option<Value>, ClientError> {
+    pub async fn session_document(&self, id: &str) -> Result<Option<Value>, ClientError> {
         self.request("lucid_session", vec![json!(id)]).await
     }
 

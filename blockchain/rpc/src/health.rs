@@ -1,14 +1,10 @@
-//! `/health` and `/metrics`, on a listener of their own: whoever may ask the one need not reach the other.
+//! What `/health` says of a node.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use lucid_chain_types::{Height, SLOT_MS};
+use lucid_service::monitor::{self, Verdict};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
@@ -95,47 +91,17 @@ pub fn monitor_router(
     metrics: PrometheusHandle,
     facts: impl Fn() -> HealthFacts + Send + Sync + 'static,
 ) -> Router {
-    let facts = Arc::new(facts);
-    Router::new()
-        .route(
-            "/health",
-            get(move || {
-                let facts = Arc::clone(&facts);
-                async move { health_answer(&Health::of(&facts())) }
-            }),
-        )
-        .route(
-            "/metrics",
-            get(move || {
-                let metrics = metrics.clone();
-                async move {
-                    // Histograms gather until somebody folds them; the reader does.
-                    metrics.run_upkeep();
-                    (
-                        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
-                        metrics.render(),
-                    )
-                }
-            }),
-        )
-}
-
-fn health_answer(health: &Health) -> Response {
-    let status = if health.is_ok() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    match serde_json::to_string(health) {
-        Ok(json) => (
-            status,
-            [
-                (CONTENT_TYPE, "application/json"),
-                (CACHE_CONTROL, "no-store"),
-            ],
-            json,
-        )
-            .into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    monitor::router(metrics, move || {
+        let health = Health::of(&facts());
+        match serde_json::to_string(&health) {
+            Ok(json) => Verdict {
+                well: health.is_ok(),
+                json,
+            },
+            Err(error) => Verdict {
+                well: false,
+                json: format!("\"{error}\""),
+            },
+        }
+    })
 }

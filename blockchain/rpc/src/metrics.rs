@@ -1,66 +1,11 @@
 //! Every metric of a node, described once: the table is what `/metrics` says, what the node records through, and what the
 //! alert rules in `ops/monitoring/lucid_rules.yml` may name (a test compares them).
 
-use metrics::{Label, SharedString, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use lucid_service::monitor::{Metric, counter, gauge, histogram};
+use metrics::Unit;
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::RpcError;
-
-/// What a metric counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Durations in seconds, in [`SECONDS`].
-    Histogram,
-}
-
-/// One metric.
-#[derive(Debug, Clone, Copy)]
-pub struct Metric {
-    /// Its name on the wire: `lucid_COMPONENT_WHAT_UNIT`.
-    pub name: &'static str,
-    /// What it counts.
-    pub kind: Kind,
-    /// Its unit.
-    pub unit: Unit,
-    /// For people.
-    pub help: &'static str,
-}
-
-/// Upper bounds of the histograms' buckets, s.
-pub const SECONDS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0,
-];
-
-const fn counter(name: &'static str, unit: Unit, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Counter,
-        unit,
-        help,
-    }
-}
-
-const fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        unit,
-        help,
-    }
-}
-
-const fn histogram(name: &'static str, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Histogram,
-        unit: Unit::Seconds,
-        help,
-    }
-}
 
 // chain
 /// Height of the last final block.
@@ -387,94 +332,16 @@ pub const ALL: &[Metric] = &[
     RPC_SLOW_SUBSCRIBERS,
 ];
 
-impl Metric {
-    /// Sets a gauge.
-    pub fn set(&self, value: f64) {
-        metrics::gauge!(self.name).set(value);
-    }
-
-    /// Sets a gauge to a whole number. Those beyond 2⁵³ lose their last digits, as all numbers of Prometheus do.
-    pub fn set_count(&self, value: u64) {
-        self.set(as_f64(value));
-    }
-
-    /// Moves a gauge.
-    pub fn change(&self, by: f64) {
-        metrics::gauge!(self.name).increment(by);
-    }
-
-    /// Adds to a counter.
-    pub fn add(&self, by: u64) {
-        metrics::counter!(self.name).increment(by);
-    }
-
-    /// Raises a counter to what something else has counted.
-    pub fn raise(&self, total: u64) {
-        metrics::counter!(self.name).absolute(total);
-    }
-
-    /// Adds to a counter with labels.
-    pub fn add_labelled(&self, by: u64, labels: &[(&'static str, SharedString)]) {
-        metrics::counter!(self.name, to_labels(labels)).increment(by);
-    }
-
-    /// Sets a gauge with labels.
-    pub fn set_labelled(&self, value: f64, labels: &[(&'static str, SharedString)]) {
-        metrics::gauge!(self.name, to_labels(labels)).set(value);
-    }
-
-    /// Notes a duration in a histogram, s.
-    pub fn observe(&self, seconds: f64) {
-        metrics::histogram!(self.name).record(seconds);
-    }
-
-    /// Notes a duration in a histogram with labels, s.
-    pub fn observe_labelled(&self, seconds: f64, labels: &[(&'static str, SharedString)]) {
-        metrics::histogram!(self.name, to_labels(labels)).record(seconds);
-    }
-}
-
-fn to_labels(labels: &[(&'static str, SharedString)]) -> Vec<Label> {
-    labels
-        .iter()
-        .map(|(name, value)| Label::new(*name, value.clone()))
-        .collect()
-}
-
-fn as_f64(value: u64) -> f64 {
-    // Two halves that fit exactly: there is no lossless conversion from u64.
-    let high = u32::try_from(value >> 32).unwrap_or(u32::MAX);
-    let low = u32::try_from(value & 0xffff_ffff).unwrap_or(u32::MAX);
-    f64::from(high) * 4_294_967_296.0 + f64::from(low)
-}
-
-/// Describes the whole table to the installed recorder.
-pub fn describe() {
-    for metric in ALL {
-        match metric.kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
-            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
-            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.unit, metric.help),
-        }
-    }
-}
-
-/// Installs the process's recorder, with the histograms' buckets and all descriptions. Once a process.
+/// Installs the process's recorder, with all descriptions. Once a process.
 pub fn install() -> Result<PrometheusHandle, RpcError> {
-    let fault =
-        |error: metrics_exporter_prometheus::BuildError| RpcError::Metrics(error.to_string());
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-        .map_err(fault)?
-        .install_recorder()
-        .map_err(fault)?;
-    describe();
-    Ok(handle)
+    lucid_service::monitor::install(&[ALL]).map_err(|error| RpcError::Metrics(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    use lucid_service::monitor::Kind;
 
     use super::*;
 
@@ -491,13 +358,6 @@ mod tests {
                 metric.name
             );
             assert!(metric.help.ends_with('.'), "{}", metric.name);
-        }
-    }
-
-    #[test]
-    fn whole_numbers_become_floats_without_loss_where_they_can() {
-        for value in [0, 1, u64::from(u32::MAX), 1 << 32, (1 << 53) - 1] {
-            assert_eq!(format!("{:.0}", as_f64(value)), value.to_string());
         }
     }
 }

@@ -209,6 +209,15 @@ pub fn batch_path(leaves: &[B256], index: usize) -> Option<Vec<B256>> {
     Some(path)
 }
 
+/// Every level of a batch's tree, the leaves first and the root last: what [`batch_path`] finds without hashing again.
+pub fn batch_levels(leaves: &[B256]) -> Vec<Vec<B256>> {
+    let mut levels = vec![leaves.to_vec()];
+    while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+        levels.push(up(level));
+    }
+    levels
+}
+
 /// The root that a path leads to.
 pub fn batch_root_of_path(leaf: B256, path: &[B256]) -> B256 {
     path.iter().fold(leaf, |hash, next| pair(hash, *next))

@@ -21,7 +21,7 @@ use crate::book::{BatchEntry, Job, Outcome, Place, Record, Session, Signed, Stag
 use crate::chain::{Looker, gas};
 use crate::journal::Journal;
 use crate::queue::{Action, Offer, Order, Queue, Receipt, Seen, Taken, Tuning, View};
-use crate::{AnchorError, Folder, Lock};
+use crate::{AnchorError, Folder, Lock, metrics};
 
 /// Longest time one question to a node may take, all of its requests.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -61,6 +61,8 @@ pub struct Health {
     pub in_flight: usize,
     /// Since when the oldest thing waits, ms since the Unix epoch.
     pub oldest_ms: Option<u64>,
+    /// Records written since the start: what grows whenever anything is known that was not.
+    pub written: u64,
 }
 
 /// A running queue. Clones are the same queue; it stops when all are gone.
@@ -78,6 +80,7 @@ type Results = Vec<Result<(), AnchorError>>;
 enum Command {
     Submit(Vec<Job>, oneshot::Sender<Results>),
     Session(SessionId, oneshot::Sender<Option<Session>>),
+    Forget(SessionId),
 }
 
 impl Anchors {
@@ -95,6 +98,7 @@ impl Anchors {
         let lock = folder.lock()?;
         let account = settings.wallet.address();
         let (journal, mut book) = Journal::open(&folder.journal(), account)?;
+        folder.drop_batches(&book)?;
         match (book.chain, settings.genesis) {
             // Only the name counts; each node tells the chain id that goes with it.
             (None, Some(genesis)) => book.chain = Some((genesis, 0)),
@@ -140,6 +144,7 @@ impl Anchors {
             batches,
             settled,
             question: None,
+            written: 0,
         };
         let anchors = Self {
             commands,
@@ -203,6 +208,15 @@ impl Anchors {
             Some(session) => Ok(Some(session)),
             None => self.folder.settled(id),
         }
+    }
+
+    /// Nobody will use a session: its opening is not sent, if it was not yet, and the queue does not keep it any longer. Nothing is
+    /// done to one with checkpoints or an end, or with a transaction on its way.
+    ///
+    /// # Errors
+    /// When the queue has stopped.
+    pub async fn forget(&self, id: SessionId) -> Result<(), AnchorError> {
+        self.command(Command::Forget(id)).await
     }
 
     /// How the queue is.
@@ -310,6 +324,8 @@ struct Driver {
     /// Sessions that may go to files of their own.
     settled: BTreeSet<SessionId>,
     question: Option<Question>,
+    /// Records written since the start.
+    written: u64,
 }
 
 impl Driver {
@@ -358,10 +374,10 @@ impl Driver {
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     Some(command) => {
-                        self.command(command);
+                        self.command(command)?;
                         // Those that came together are written down together.
                         while let Ok(command) = self.inbox.try_recv() {
-                            self.command(command);
+                            self.command(command)?;
                         }
                     }
                     None => return Ok(()),
@@ -375,8 +391,16 @@ impl Driver {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command) -> Result<(), AnchorError> {
         match command {
+            Command::Forget(id) => {
+                let session = self.queue.book().sessions.get(&id).cloned();
+                if self.queue.forget(id)
+                    && let Some(session) = session.filter(|s| s.opened.is_final())
+                {
+                    self.folder.settle(id, session)?;
+                }
+            }
             Command::Session(id, answer) => {
                 // Who asked may be gone.
                 let _ = answer.send(self.queue.book().sessions.get(&id).cloned());
@@ -386,6 +410,7 @@ impl Driver {
                 self.acks.push((answer, results));
             }
         }
+        Ok(())
     }
 
     fn submit(&mut self, job: Job) -> Result<(), AnchorError> {
@@ -404,7 +429,7 @@ impl Driver {
                 .into()),
             };
         }
-        metrics::counter!("lucid_anchor_jobs_total", "kind" => kind_of(&job)).increment(1);
+        metrics::JOBS.add_labelled(1, &[("kind", kind_of(&job).into())]);
         Ok(self.queue.submit(job, now_ms())?)
     }
 
@@ -448,6 +473,7 @@ impl Driver {
         // The disk is waited for here: nothing else of this queue may go on before it.
         self.journal.append(records)?;
         self.queue.kept();
+        self.written += records.len() as u64;
         let touched = records.iter().any(|r| matches!(r, Record::Outcome { .. }));
         if touched {
             let book = self.queue.book();
@@ -476,8 +502,8 @@ impl Driver {
                 self.keep(&records)?;
             }
             self.journal.compact(self.queue.book())?;
+            self.folder.drop_batches(self.queue.book())?;
         }
-        self.folder.drop_batches(self.queue.book())?;
         Ok(true)
     }
 
@@ -559,7 +585,7 @@ impl Driver {
             Ok(Answer::View(view)) => self.queue.saw(view, now, random),
             Ok(Answer::Looked(seen, height)) => self.queue.looked(seen, height, now, random),
             Ok(Answer::Sent(taken)) => {
-                metrics::counter!("lucid_anchor_transactions_total").increment(taken.len() as u64);
+                metrics::SENT.add(taken.len() as u64);
                 self.queue.sent(taken, now, random);
             }
             Err(why) => self.queue.away(why, now, random),
@@ -579,7 +605,7 @@ impl Driver {
                         why, "the chain cannot be used now; what is to be anchored waits"
                     );
                 }
-                metrics::counter!("lucid_anchor_away_total").increment(1);
+                metrics::AWAY.add(1);
                 self.node = (self.node + 1) % self.clients.len().max(1);
             }
             None if was.is_some() => info!(url, "the chain is back"),
@@ -596,13 +622,19 @@ impl Driver {
             sessions: book.sessions.len(),
             in_flight: book.flights.len(),
             oldest_ms,
+            written: self.written,
         };
         let age = oldest_ms.map_or(0, |since| now_ms().saturating_sub(since));
-        metrics::gauge!("lucid_anchor_sessions").set(as_float(health.sessions as u64));
-        metrics::gauge!("lucid_anchor_in_flight").set(as_float(health.in_flight as u64));
-        metrics::gauge!("lucid_anchor_oldest_seconds").set(as_float(age) / 1_000.0);
-        metrics::gauge!("lucid_anchor_connected").set(if health.connected { 1.0 } else { 0.0 });
-        self.health.send_replace(health);
+        metrics::SESSIONS.set_count(health.sessions as u64);
+        metrics::IN_FLIGHT.set_count(health.in_flight as u64);
+        metrics::OLDEST.set(Duration::from_millis(age).as_secs_f64());
+        metrics::CONNECTED.set_count(u64::from(health.connected));
+        // Who waits asks when this changes: telling the same again would keep both busy for ever.
+        self.health.send_if_modified(|told| {
+            let changed = *told != health;
+            *told = health;
+            changed
+        });
     }
 }
 
@@ -752,15 +784,7 @@ fn count(outcome: &Outcome) {
             "failed"
         }
     };
-    metrics::counter!("lucid_anchor_outcomes_total", "outcome" => name).increment(1);
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a metric is a float, and nobody counts 2⁵³ sessions"
-)]
-fn as_float(number: u64) -> f64 {
-    number as f64
+    metrics::OUTCOMES.add_labelled(1, &[("outcome", name.into())]);
 }
 
 fn now_ms() -> u64 {

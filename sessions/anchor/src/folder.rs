@@ -4,36 +4,41 @@
 //! anchors/  lock               held by the process that has the queue
 //!           journal            see the journal's own description
 //!           sessions/ID        what is settled, one session a file: LUCIDANS ‖ version u16 ‖ check [8] ‖ borsh
-//!           batches/ROOT       the leaves of a batch, as long as a session in it is not settled: LUCIDANB ‖ …
+//!           batches/ROOT       the tree of a batch, as long as a session in it is not settled: LUCIDANB ‖ version u16 ‖ count u64 ‖
+//!                              leaves, 56 bytes each, by session ‖ the hashes of each level, the leaves' first
 //!           batches.log        every final batch in order, 84 bytes each: root ‖ count ‖ height ‖ time ‖ transaction
 //! ```
 //!
 //! Files in `sessions` and `batches` are written whole. A session's file holds the paths of its batched checkpoints, so that it is all
 //! that a proof needs from here.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256};
 use borsh::{BorshDeserialize, BorshSerialize};
+use lucid_chain_types::anchors::{batch_levels, batch_root_of_path};
 use lucid_format::SessionId;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::book::{BatchEntry, Book, Leaf, Session};
 use crate::journal::{self, write_whole};
+use crate::queue::MAX_LEAVES;
 use crate::{AnchorError, hash_leaf};
-use lucid_chain_types::anchors::batch_path;
 
 const SESSION: &[u8; 8] = b"LUCIDANS";
 const BATCH: &[u8; 8] = b"LUCIDANB";
 const VERSION: u16 = 1;
 const HEADER: usize = 8 + 2 + 8;
 const CHECK: &str = "lucid 2026-11 anchor file v1";
-/// Longest file of a session or a batch that is read.
+/// Longest file of a session that is read.
 const MAX_FILE: u64 = 128 << 20;
+const BATCH_HEADER: usize = 8 + 2 + 8;
+const LEAF: usize = 16 + 8 + 32;
 const ENTRY: usize = 32 + 4 + 8 + 8 + 32;
 
 /// The folder of one account's queue.
@@ -161,23 +166,45 @@ impl Folder {
         write(&self.session_path(id), SESSION, &session)
     }
 
-    /// A checkpoint's siblings in a batch from its leaf up, `None` if the batch is not kept here or does not have it.
+    /// A checkpoint's siblings in a batch from its leaf up, `None` if the batch is not kept here or does not have it. They lead to the
+    /// batch's root: a file that says otherwise is damaged.
     ///
     /// # Errors
     /// When the batch's file does not read.
     pub fn path(&self, batch: B256, leaf: &Leaf) -> Result<Option<Vec<B256>>, AnchorError> {
-        let Some(leaves) = read::<Vec<Leaf>>(&self.batch_path(batch), BATCH)? else {
-            return Ok(None);
+        let path = self.batch_path(batch);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(AnchorError::io("reading", &path, e)),
         };
-        let Some(index) = leaves.iter().position(|it| it == leaf) else {
-            return Ok(None);
-        };
-        let hashes: Vec<B256> = leaves.iter().map(hash_leaf).collect();
-        Ok(batch_path(&hashes, index))
+        let found = find_path(&file, leaf).map_err(|e| AnchorError::io("reading", &path, e))?;
+        if let Some(found) = &found
+            && batch_root_of_path(hash_leaf(leaf), found) != batch
+        {
+            return Err(AnchorError::Damaged {
+                path,
+                why: "its hashes do not lead to the batch's root".to_owned(),
+            });
+        }
+        Ok(found)
     }
 
+    /// Keeps the tree of a batch, so that a path is found without hashing all of it again.
     pub(crate) fn keep_batch(&self, root: B256, leaves: &[Leaf]) -> Result<(), AnchorError> {
-        write(&self.batch_path(root), BATCH, &leaves)
+        let path = self.batch_path(root);
+        let fault = |e| AnchorError::io("writing", &path, e);
+        let mut bytes = BATCH.to_vec();
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend((leaves.len() as u64).to_le_bytes());
+        for leaf in leaves {
+            bytes.extend(borsh::to_vec(leaf).map_err(fault)?);
+        }
+        let hashes: Vec<B256> = leaves.iter().map(hash_leaf).collect();
+        for level in batch_levels(&hashes) {
+            bytes.extend(level.iter().flatten());
+        }
+        write_whole(&path, &bytes)
     }
 
     /// Removes the batches of which no session in the book has a checkpoint.
@@ -244,6 +271,48 @@ impl Folder {
             .and_then(|()| file.sync_all())
             .map_err(fault)
     }
+}
+
+/// Searches the leaves, which are in the order of their sessions, and reads the siblings.
+fn find_path(file: &File, leaf: &Leaf) -> io::Result<Option<Vec<B256>>> {
+    let mut head = [0; BATCH_HEADER];
+    file.read_exact_at(&mut head, 0)?;
+    let count = u64::from_le_bytes(*head.last_chunk().unwrap_or(&[0; 8]));
+    if &head[..8] != BATCH || head[8..10] != VERSION.to_le_bytes() || count > MAX_LEAVES as u64 {
+        return Err(io::Error::other(
+            "it is something else, or of a newer version",
+        ));
+    }
+    let leaves_at = BATCH_HEADER as u64;
+    let (mut low, mut high) = (0, count);
+    let index = loop {
+        if low >= high {
+            return Ok(None);
+        }
+        let middle = low + (high - low) / 2;
+        let mut bytes = [0; LEAF];
+        file.read_exact_at(&mut bytes, leaves_at + middle * LEAF as u64)?;
+        let found: Leaf = borsh::from_slice(&bytes)?;
+        match found.id.cmp(&leaf.id) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal if found == *leaf => break middle,
+            Ordering::Equal => return Ok(None),
+        }
+    };
+    let (mut at, mut nodes, mut index) = (leaves_at + count * LEAF as u64, count, index);
+    let mut path = Vec::new();
+    while nodes > 1 {
+        let sibling = index ^ 1;
+        if sibling < nodes {
+            let mut hash = B256::ZERO;
+            file.read_exact_at(hash.as_mut_slice(), at + sibling * 32)?;
+            path.push(hash);
+        }
+        at += nodes * 32;
+        (nodes, index) = (nodes.div_ceil(2), index / 2);
+    }
+    Ok(Some(path))
 }
 
 fn write<T: BorshSerialize>(path: &Path, magic: &[u8; 8], value: &T) -> Result<(), AnchorError> {

@@ -16,6 +16,7 @@ mod driver;
 mod error;
 mod folder;
 pub mod journal;
+pub mod metrics;
 mod queue;
 
 pub use chain::{anchor_id, hash_leaf};

@@ -21,7 +21,7 @@ use crate::hash_leaf;
 use lucid_chain_types::anchors::batch_root;
 
 /// Most checkpoints in a batch: its leaves are in one record of the journal.
-const MAX_LEAVES: usize = 1 << 14;
+pub(crate) const MAX_LEAVES: usize = 1 << 14;
 /// Records that are taken between two writes at most.
 const MAX_KEPT: usize = 4096;
 /// Blocks without a transaction after which it offers more.
@@ -251,6 +251,18 @@ impl Queue {
         if self.book.sessions.get(&id).is_some_and(Session::is_settled) {
             self.record(Record::Archived(id));
         }
+    }
+
+    /// Nobody will use a session: it leaves the book if nothing of it is on its way and it has no checkpoints and no end. Whether it
+    /// did.
+    pub fn forget(&mut self, id: SessionId) -> bool {
+        let unused = |s: &Session| !s.is_flying() && s.checkpoints.is_empty() && s.closed.is_none();
+        let unused = self.book.sessions.get(&id).is_some_and(unused);
+        if unused {
+            self.record(Record::Archived(id));
+            self.ready.remove(&id);
+        }
+        unused
     }
 
     /// What to do next.

@@ -10,12 +10,12 @@ use alloy_primitives::{Address, B256};
 use lucid_anchor::book::Job;
 use lucid_anchor::{AnchorError, Anchors, Refused};
 use lucid_format::{Hash, PublicKey, SessionId, SignedManifest, Ticket};
-use lucid_store::{SessionState, Store};
+use lucid_store::{SessionState, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::RecorderError;
 use crate::control::Sessions;
+use crate::{Home, RecorderError, ticket, wall_clock_us};
 
 const MANIFEST: &str = "lucid 2026-11 manifest v1";
 
@@ -102,7 +102,13 @@ impl Anchoring {
                     why: error.to_string(),
                 })
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // Its ticket is taken back. If it was sent already, the id is taken for nothing.
+                if matches!(error, AnchorError::Late { .. }) {
+                    self.anchors.forget(id).await?;
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -228,6 +234,34 @@ impl Anchoring {
             }
         }
         Ok(open.len())
+    }
+
+    /// Forgets sessions that were opened and can never begin: their tickets expired. No client may be let in meanwhile, for between
+    /// a ticket's claim and its session's head there is neither.
+    pub(crate) async fn forget_unused(
+        &self,
+        home: &Home,
+        store: &Store,
+    ) -> Result<(), RecorderError> {
+        let (home, store) = (home.clone(), store.clone());
+        let folder = self.anchors.folder().clone();
+        let unused = crate::gateway::blocking(move || {
+            let tickets = ticket::outstanding(&home, wall_clock_us())?;
+            let Some((_, book)) = folder.book()? else {
+                return Ok(Vec::new());
+            };
+            let unused = book.sessions.keys().copied().filter(|id| {
+                let text = id.to_string();
+                tickets.iter().all(|ticket| ticket.session != text)
+                    && matches!(store.session(*id), Err(StoreError::NoSession { .. }))
+            });
+            Ok(unused.collect())
+        })
+        .await?;
+        for id in unused {
+            self.anchors.forget(id).await?;
+        }
+        Ok(())
     }
 
     /// Waits until nothing is on its way, `patience` at most.

@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     Progress, RecorderError,
     anchoring::{Anchoring, Covered, Opening},
+    metrics,
 };
 
 /// Longest line either side reads.
@@ -251,11 +252,15 @@ pub(crate) struct Sessions(Arc<Mutex<BTreeMap<SessionId, Live>>>);
 
 impl Sessions {
     pub(crate) fn insert(&self, id: SessionId, live: Live) {
-        self.lock().insert(id, live);
+        let mut sessions = self.lock();
+        sessions.insert(id, live);
+        metrics::SESSIONS.set_count(sessions.len() as u64);
     }
 
     pub(crate) fn remove(&self, id: SessionId) {
-        self.lock().remove(&id);
+        let mut sessions = self.lock();
+        sessions.remove(&id);
+        metrics::SESSIONS.set_count(sessions.len() as u64);
     }
 
     pub(crate) fn all(&self) -> Vec<Live> {

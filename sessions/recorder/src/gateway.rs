@@ -29,6 +29,7 @@ use crate::{
     anchoring::Anchoring,
     audit::{AuditEntry, AuditLog},
     control::{self, Live, LiveSession, Sessions},
+    metrics,
     recording::{self, Reports, recover},
     ticket::{self, Claimed},
     wall_clock_us,
@@ -58,6 +59,19 @@ pub struct Settings {
     pub recipients: Vec<PublicKeys>,
     /// Where clients may go.
     pub targets: BTreeMap<String, Target>,
+}
+
+/// How a gateway is, for `/health`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Health {
+    /// `ok` or `unhealthy`.
+    pub status: &'static str,
+    /// Sessions that run.
+    pub sessions: usize,
+    /// The anchor queue, where there is one.
+    pub anchors: Option<lucid_anchor::Health>,
+    /// What is wrong, for people.
+    pub problems: Vec<String>,
 }
 
 /// A gateway: listens, lets in who has a ticket, records.
@@ -124,6 +138,25 @@ impl Gateway {
         }
     }
 
+    /// How it is, now.
+    pub fn health(&self) -> Health {
+        let anchors = self.anchoring.as_ref().map(|it| it.anchors.health());
+        let mut problems = Vec::new();
+        if let Some(why) = anchors.as_ref().and_then(|it| it.trouble.as_ref()) {
+            problems.push(format!("nothing can be anchored: {why}"));
+        }
+        Health {
+            status: if problems.is_empty() {
+                "ok"
+            } else {
+                "unhealthy"
+            },
+            sessions: self.sessions.all().len(),
+            anchors,
+            problems,
+        }
+    }
+
     /// SHA-256 of the certificate that clients see.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
@@ -142,7 +175,11 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         // Dropped, and with it ended, when the gateway stops.
         let mut anchoring = JoinSet::new();
+        metrics::SESSIONS.set_count(0);
         if let Some(it) = self.anchoring.clone() {
+            if let Err(error) = it.forget_unused(&self.home, &self.store).await {
+                warn!(%error, "openings of tickets that nobody used are kept");
+            }
             anchoring.spawn(it.keep_pace(self.sessions.clone()));
             anchoring.spawn(self.clone().catch_up());
         }
@@ -502,6 +539,7 @@ impl Gateway {
         peer: Option<SocketAddr>,
         detail: String,
     ) {
+        metrics::event(event);
         let session = session.map(|s| s.to_string());
         info!(event, session, user, ?peer, detail, "audit");
         let entry = AuditEntry {

@@ -18,6 +18,7 @@ pub mod control;
 mod error;
 mod gateway;
 mod home;
+pub mod metrics;
 mod recording;
 pub mod target;
 pub mod ticket;
@@ -26,7 +27,7 @@ mod writer;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use error::RecorderError;
-pub use gateway::{Gateway, Settings};
+pub use gateway::{Gateway, Health, Settings};
 pub use home::{Home, replace, write_new};
 pub use recording::recover;
 pub use writer::{Progress, SessionWriter};

@@ -1,10 +1,11 @@
 //! `lucid gateway`: runs the recorder.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
 use lucid_rdp::{Target, Trust, info::Credentials};
 use lucid_recorder::{Gateway, Settings, target};
+use lucid_service::monitor::{self, Verdict};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -63,9 +64,13 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
     let served = runtime.block_on(async {
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
+        let monitor = monitor(app, &gateway).await?;
         if app.ui.json {
             let fingerprint = gateway.fingerprint().to_string();
-            app.ui.json(&serde_json::json!({ "listen": address.to_string(), "fingerprint": fingerprint }))?;
+            let monitor = monitor.map(|at| at.to_string());
+            app.ui.json(&serde_json::json!({
+                "listen": address.to_string(), "fingerprint": fingerprint, "monitor": monitor,
+            }))?;
         } else {
             app.ui.line(format!("gateway on {address}"));
             app.ui.line(format!("its certificate: SHA-256 {}", gateway.fingerprint()));
@@ -87,6 +92,31 @@ pub fn run(app: &App, args: &GatewayArgs) -> Result<()> {
         let _ended = queue.join();
     }
     served
+}
+
+/// Starts `/health` and `/metrics` where they are wanted, and says where they are.
+async fn monitor(app: &App, gateway: &Arc<Gateway>) -> Result<Option<SocketAddr>> {
+    let listen = &app.settings.monitor.listen;
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("listening on {listen}"))?;
+    let address = listener.local_addr()?;
+    let tables = [lucid_recorder::metrics::ALL, lucid_anchor::metrics::ALL];
+    let metrics = monitor::install(&tables)?;
+    // The gateway ends when it is stopped, whoever asks how it is.
+    let gateway = Arc::downgrade(gateway);
+    let router = monitor::router(metrics, move || {
+        let health = gateway.upgrade().map(|gateway| gateway.health());
+        Verdict {
+            well: health.as_ref().is_some_and(|it| it.problems.is_empty()),
+            json: serde_json::to_string(&health).unwrap_or_default(),
+        }
+    });
+    tokio::spawn(monitor::serve(listener, router));
+    Ok(Some(address))
 }
 
 /// Done at the first Ctrl-C or SIGTERM.

@@ -71,7 +71,7 @@ fn status(app: &App, url: &str) -> Result<()> {
 fn list(app: &App, args: &ShowArgs) -> Result<()> {
     let client = Client::new(&args.rpc.rpc)?;
     if let (CollectionArg::Sessions, Some(id)) = (args.collection, &args.key) {
-        let found = block_on(client.session(id))?;
+        let found = block_on(client.session_document(id))?;
         return show(app, found, || format!("the read model has no session {id}"));
     }
     let (collection, columns): (_, &[&str]) = match args.collection {

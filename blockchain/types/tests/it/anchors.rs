@@ -3,8 +3,9 @@
 use alloy_primitives::{Address, B256, U256, hex, keccak256};
 use lucid_chain_types::Height;
 use lucid_chain_types::anchors::{
-    BatchSent, CheckpointSent, Closed, MAX_BATCH_PATH, Moment, Opened, anchor_id, batch_log_slot,
-    batch_path, batch_root, batch_root_of_path, checkpoint_leaf, head_slot, log_slot,
+    BatchSent, CheckpointSent, Closed, MAX_BATCH_PATH, Moment, Opened, anchor_id, batch_levels,
+    batch_log_slot, batch_path, batch_root, batch_root_of_path, checkpoint_leaf, head_slot,
+    log_slot,
 };
 use proptest::prelude::*;
 
@@ -131,5 +132,22 @@ proptest! {
         // A neighbour has the same path but for the first step, so only what is not in the tree is always refused.
         let stranger = checkpoint_leaf(B256::ZERO, (count + other) as u64, B256::ZERO);
         prop_assert_ne!(batch_root_of_path(stranger, &path), root);
+    }
+}
+
+#[test]
+fn the_levels_of_a_tree_hold_every_path_and_the_root() {
+    for count in 1..40_u8 {
+        let leaves: Vec<B256> = (0..count).map(B256::repeat_byte).collect();
+        let levels = batch_levels(&leaves);
+        assert_eq!(levels.last().unwrap().first().copied(), batch_root(&leaves));
+        for index in 0..leaves.len() {
+            let siblings = levels.iter().enumerate();
+            let path: Vec<B256> = siblings
+                .filter(|(_, level)| level.len() > 1)
+                .filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied())
+                .collect();
+            assert_eq!(batch_path(&leaves, index), Some(path));
+        }
     }
 }

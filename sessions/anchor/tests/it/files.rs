@@ -221,8 +221,11 @@ async fn jobs_outlive_the_process_and_others_read_them_while_it_runs() {
     thread.join().unwrap();
     let (anchors, thread) = Anchors::start(settings(dir.path(), &wallet)).unwrap();
     assert_eq!(anchors.session(ID).await.unwrap(), Some(session));
+    anchors.forget(ID).await.unwrap();
+    assert_eq!(anchors.session(ID).await.unwrap(), None);
     drop(anchors);
     thread.join().unwrap();
+    assert_eq!(folder.session(ID).unwrap(), None);
 
     let other = Wallet::generate().unwrap();
     let error = Anchors::start(settings(dir.path(), &other)).unwrap_err();

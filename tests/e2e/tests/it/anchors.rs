@@ -1,7 +1,8 @@
 //! Sessions on a real chain: opened, checkpointed and closed once each, whatever is away or killed meanwhile.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -191,6 +192,16 @@ fn batches_before(folder: &Folder, height: u64) -> B256 {
     })
 }
 
+/// The whole answer of a gateway's monitor.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 fn shown(place: &Place, id: &str) -> Value {
     place.json(&["session", "show", id])["anchors"].clone()
 }
@@ -227,9 +238,11 @@ fn sessions_are_opened_checkpointed_and_closed_on_the_chain_across_an_outage_and
     let (first, password) = (text(&minted, "session"), text(&minted, "password"));
     assert_eq!(shown(&place, &first)["opened"]["stage"], "final");
 
+    let monitor = format!("127.0.0.1:{}", free_port());
     let queueing = |command: &mut Command| {
         command.env("LUCID_CHAIN_OFFLINE", "queue");
         command.env("LUCID_CHAIN_MINT_TIMEOUT", "2s");
+        command.env("LUCID_MONITOR_LISTEN", &monitor);
     };
     let gateway = Gateway::start_with(&place, queueing);
     let ada = place.log_in(&place.client_options("ada", &gateway, "ada", &password));
@@ -247,6 +260,10 @@ fn sessions_are_opened_checkpointed_and_closed_on_the_chain_across_an_outage_and
     let minted = place.json(&["session", "mint", "--user", "bob", "--target", "desk1"]);
     assert_eq!(minted["anchor"]["opening"], "queued", "{minted}");
     let (second, password) = (text(&minted, "session"), text(&minted, "password"));
+    wait_for("the gateway to say that it is not well", || {
+        let health = get(&monitor, "/health");
+        (health.contains(" 503 ") && health.contains("nothing can be anchored")).then_some(())
+    });
     let bob = place.log_in(&place.client_options("bob", &gateway, "bob", &password));
     place.ok(&["session", "end", &second]);
     // The desktop belongs to who came last: the first session ends when the second begins.
@@ -271,6 +288,17 @@ fn sessions_are_opened_checkpointed_and_closed_on_the_chain_across_an_outage_and
     let gateway = Gateway::start_with(&place, queueing);
     wait_for_end(&place, &first);
     wait_for_end(&place, &second);
+    wait_for("the gateway to be well", || {
+        get(&monitor, "/health").contains(" 200 OK").then_some(())
+    });
+    let metrics = get(&monitor, "/metrics");
+    for line in [
+        "lucid_anchor_connected 1",
+        "lucid_anchor_outcomes_total{outcome=\"final\"}",
+        "# HELP lucid_gateway_sessions",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
     drop(gateway);
 
     let told = place.read(&second);
@@ -463,7 +491,7 @@ fn two_gateways_killed_at_random_points_anchor_every_step_of_every_session_exact
 
     let count = AT_ONCE * (1 + kills() / 20);
     let mut helpers = [
-        Helper::start(&folders[0], 1, &[live.clone()], count),
+        Helper::start(&folders[0], 1, std::slice::from_ref(&live), count),
         Helper::start(&folders[1], 2, &[dead, live], count),
     ];
     // Pauses that are no multiple of anything, so that the kills hit all points in time.

@@ -47,7 +47,12 @@ const TABLE: &[Row] = &[
     row(
         "sessions/anchor",
         "lucid-anchor",
-        &["lucid-format", "lucid-chain-types", "lucid-client"],
+        &[
+            "lucid-format",
+            "lucid-chain-types",
+            "lucid-client",
+            "lucid-service",
+        ],
     ),
     row(
         "sessions/player-wasm",
@@ -111,6 +116,7 @@ const TABLE: &[Row] = &[
             "lucid-poot",
             "lucid-readmodel",
             "lucid-state",
+            "lucid-service",
         ],
     ),
     row(

@@ -7,10 +7,12 @@
 //! gateway    throughput, latency, idle sessions          beside the same connection without it
 //! office     a real desktop: kB a minute                 beside its bounds
 //! chain      validators as processes, under load         beside one thread with the same blocks
+//! anchor     a thousand sessions on the same chain      beside its bounds
 //! ```
 //!
 //! Nothing is asserted here: a machine that is busy or slow prints its figures all the same.
 
+mod anchor;
 mod chain;
 mod data;
 mod gateway;
@@ -108,7 +110,7 @@ pub fn run(app: &App, args: &BenchArgs) -> Result<()> {
             args.megabytes, args.runs
         ));
     }
-    let all: [(&str, &str, Measure); 6] = [
+    let all: [(&str, &str, Measure); 7] = [
         (
             "pipeline",
             "Pipeline: records to sealed chunks on the disk",
@@ -130,6 +132,11 @@ pub fn run(app: &App, args: &BenchArgs) -> Result<()> {
             "chain",
             "Chain: validators on this machine, registrations over JSON-RPC",
             chain::run,
+        ),
+        (
+            "anchor",
+            "Anchors: many sessions at once, on a chain on this machine",
+            anchor::run,
         ),
     ];
     let mut sections = Vec::new();
