@@ -14,6 +14,7 @@ pub mod gov;
 pub mod index;
 pub mod keys;
 pub mod node;
+pub mod prove;
 pub mod replay;
 pub mod session;
 pub mod shell;
