@@ -10,7 +10,7 @@ mod chain;
 
 pub use chain::{
     BackupArgs, ChainCommand, CollectionArg, DevnetArgs, GovCommand, IndexCommand, InitArgs,
-    NodeArgs, PaceArg, ProposalArgs, ProposeCommand, RestoreArgs, RpcArgs, ShowArgs, SignerArgs,
+    NodeArgs, PaceArg, ProposalArgs, ProposeCommand, RestoreArgs, ShowArgs, SignerArgs,
     SnapshotArgs, SyncArg, VoteArg,
 };
 
@@ -314,15 +314,16 @@ pub struct ProveArgs {
     /// Where to write the proof
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub out: PathBuf,
-    #[command(flatten)]
-    pub rpc: RpcArgs,
-    /// Genesis file to check the proof with [default: genesis.json in the home folder, if there]
+    /// JSON-RPC address of a node [default: the first of chain.url, else http://127.0.0.1:8545]
+    #[arg(long, env = "LUCID_RPC_URL", value_hint = ValueHint::Url)]
+    pub rpc: Option<String>,
+    /// Genesis file to check the proof with [default: chain.genesis, if there]
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub genesis: Option<PathBuf>,
     /// Keep every checkpoint, however large the proof becomes
     #[arg(long)]
     pub all: bool,
-    /// Checkpoints that were sent in batches: a JSON list of {batch, size, root, path}
+    /// Checkpoints that were sent in batches: a JSON list of {batch, size, root, path} [default: what the queue of this home sent]
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub batched: Option<PathBuf>,
 }

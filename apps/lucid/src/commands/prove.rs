@@ -6,6 +6,8 @@ use std::path::Path;
 
 use alloy_primitives::{Address, B256, U64, keccak256};
 use anyhow::{Context, Result};
+use lucid_anchor::Folder;
+use lucid_anchor::book::Leaf;
 use lucid_chain_types::Height;
 use lucid_chain_types::anchors::{
     BatchSent, CheckpointSent, Closed, Moment, Opened, anchor_id, batch_log_slot, log_slot,
@@ -29,6 +31,8 @@ use crate::exit::{FAILURE, NOT_FOUND, TAMPERED, USAGE, exit};
 use crate::recording;
 use crate::ui::{date, size};
 
+/// The node that is asked where none is named or configured.
+const RPC: &str = "http://127.0.0.1:8545";
 /// Blocks searched in one request; halved where the node allows fewer.
 const WINDOW: u64 = 10_000;
 /// How far the chain's clock and the gateway's may be apart, ms.
@@ -59,11 +63,13 @@ type Leaves = BTreeMap<B256, BatchLeaf>;
 pub fn run(app: &App, args: &ProveArgs) -> Result<()> {
     let source = source(app, &args.recording)?;
     let leaves = match &args.batched {
-        None => Leaves::new(),
+        None => queued(app, source.head.ticket.session)?,
         Some(path) => batched(path)?,
     };
     let genesis = genesis(app, args.genesis.as_deref())?;
-    let client = Client::new(&args.rpc.rpc)?;
+    let configured = app.settings.chain.url.first().map(String::as_str);
+    let rpc = args.rpc.as_deref().or(configured).unwrap_or(RPC);
+    let client = Client::new(rpc)?;
     let spinner = app.ui.spinner("asking the chain");
     let made = block_on(async {
         Asker {
@@ -133,9 +139,38 @@ fn batched(path: &Path) -> Result<Leaves> {
     Ok(leaves.collect())
 }
 
-/// The genesis file that was named, or that of the home folder if there is one.
+/// What the anchor queue of this home put into batches for a session.
+fn queued(app: &App, id: SessionId) -> Result<Leaves> {
+    let folder = Folder::at(app.home()?.anchors());
+    let Some(session) = folder.session(id)? else {
+        return Ok(Leaves::new());
+    };
+    let mut leaves = Leaves::new();
+    for checkpoint in session.checkpoints {
+        let (size, root) = (checkpoint.size, checkpoint.root);
+        let (Some(batch), Ok(chunks)) = (checkpoint.batch, u32::try_from(size)) else {
+            continue;
+        };
+        let path = if session
+            .closed
+            .as_ref()
+            .is_some_and(|it| it.stage.is_settled())
+        {
+            Some(checkpoint.path)
+        } else {
+            folder.path(batch, &Leaf { id, size, root })?
+        };
+        if let Some(path) = path {
+            let size = chunks;
+            leaves.insert(batch, BatchLeaf { size, root, path });
+        }
+    }
+    Ok(leaves)
+}
+
+/// The genesis file that was named, or the configured one if it is there.
 fn genesis(app: &App, named: Option<&Path>) -> Result<Option<TrustedGenesis>> {
-    let default = app.home()?.root().join("genesis.json");
+    let default = app.home()?.root().join(&app.settings.chain.genesis);
     match named {
         Some(path) => verify::genesis(path).map(Some),
         None if default.exists() => verify::genesis(&default).map(Some),
