@@ -8,6 +8,7 @@ use lucid_format::{DEFAULT_CHUNK_PLAINTEXT, PublicKeys};
 use lucid_rdp::{Fingerprint, Security, Target, Trust, info::Credentials};
 use lucid_recorder::{
     Gateway, Home, RecorderError, Settings,
+    anchoring::Anchoring,
     ticket::{self, MintRequest, Minted},
     wall_clock_us,
 };
@@ -68,13 +69,14 @@ pub struct Hosted {
 }
 
 impl Hosted {
-    /// Starts it on a free port, with its home in `dir`; what it records is sealed to `recipient`.
+    /// Starts it on a free port, with its home in `dir`; what it records is sealed to `recipient`, and anchored if it is said how.
     pub fn start(
         runtime: &Runtime,
         dir: &Path,
         recipient: PublicKeys,
         target: Target,
         max_sessions: usize,
+        anchoring: Option<Anchoring>,
     ) -> Result<Self> {
         let home = Home::open(&dir.join("home"))?;
         let store = Store::open(home.store())?;
@@ -85,7 +87,11 @@ impl Hosted {
             recipients: vec![recipient],
             targets: BTreeMap::from([(TARGET.to_owned(), target)]),
         };
-        let gateway = Arc::new(Gateway::new(home.clone(), store.clone(), settings)?);
+        let mut gateway = Gateway::new(home.clone(), store.clone(), settings)?;
+        if let Some(anchoring) = anchoring {
+            gateway = gateway.anchored(anchoring);
+        }
+        let gateway = Arc::new(gateway);
         let fingerprint = gateway.fingerprint();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;

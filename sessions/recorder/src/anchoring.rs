@@ -9,15 +9,13 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256};
 use lucid_anchor::book::Job;
 use lucid_anchor::{AnchorError, Anchors, Refused};
-use lucid_format::{Hash, PublicKey, SessionId, SignedManifest, Ticket};
+use lucid_format::{Hash, PublicKey, SessionId, Ticket};
 use lucid_store::{SessionState, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::control::Sessions;
 use crate::{Home, RecorderError, ticket, wall_clock_us};
-
-const MANIFEST: &str = "lucid 2026-11 manifest v1";
 
 /// What is done when the chain cannot say in time that a session is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,11 +68,6 @@ pub enum Opening {
 pub(crate) struct Covered {
     pub(crate) chunks: u32,
     pub(crate) root: Hash,
-}
-
-/// Hash of a manifest, as the chain has it: of the bytes of a recording's `MANI` section.
-pub fn manifest_hash(manifest: &SignedManifest) -> B256 {
-    B256::from(blake3::derive_key(MANIFEST, manifest.bytes()))
 }
 
 impl Anchoring {
@@ -199,7 +192,7 @@ impl Anchoring {
         }
         jobs.push(Job::Close {
             id,
-            manifest: manifest_hash(manifest),
+            manifest: B256::new(manifest.hash().0),
             root: B256::from(manifest.manifest.root.0),
             chunks: u64::from(manifest.manifest.chunks),
         });

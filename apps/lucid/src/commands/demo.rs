@@ -11,27 +11,36 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
+use lucid_anchor::book::Stage;
 use lucid_desktop::{Client, ClientOptions, Desktop, DesktopOptions};
 use lucid_format::{KeySource, Recording, SecretKeys, SessionId};
-use lucid_recorder::{Home, audit::AuditLog, ticket::Minted};
+use lucid_node::init::network;
+use lucid_recorder::{Home, anchoring::Opening, audit::AuditLog, ticket::Minted};
 use lucid_store::{SessionState, Store};
+use tokio::runtime::Runtime;
 
 use crate::{
-    App,
-    cli::{DemoArgs, RangeArgs},
+    App, anchoring,
+    cli::{DemoArgs, ProveArgs, RangeArgs},
     commands::{
-        export, keys,
+        export, keys, prove,
         replay::{self, Served},
         verify,
     },
+    config::ChainSettings,
     exit::{PROGRAM, exit},
     hosted::{Hosted, PATIENCE, own_desktop, runtime},
+    processes::{self, Node},
     recording::{self, OpenRecording},
     ui::{Tone, size},
 };
 
 const USER: &str = "operator1";
 const NAME: &str = "demo";
+/// Enough that one may fail.
+const VALIDATORS: u16 = 4;
+/// Often, so that a short session has some.
+const CHECKPOINTS: &str = "5s";
 /// Seals the demonstration's key file; printed, because it protects nothing.
 const PASSPHRASE: &str = "lucid-demo";
 
@@ -61,16 +70,34 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
     step.done(format!("desktop on {}", desktop.addr()));
 
     let runtime = runtime()?;
+    let step = Step::begin(app, "starting a chain of four validators");
+    let chain = Chain::start(app, scratch.path(), &runtime)?;
+    step.done(format!(
+        "chain of four validators, JSON-RPC {}",
+        chain.url()
+    ));
+    let (anchoring, queue) = anchoring::start(&chain.app)?;
     let target = own_desktop(&runtime, &desktop)?;
-    let gateway = Hosted::start(&runtime, scratch.path(), secret.public(), target, 1)?;
+    let gateway = Hosted::start(
+        &runtime,
+        scratch.path(),
+        secret.public(),
+        target,
+        1,
+        Some(anchoring.clone()),
+    )?;
     Step::begin(app, "").done(format!(
         "gateway on {}, certificate SHA-256 {}",
         gateway.address, gateway.fingerprint
     ));
     let minted = gateway.mint(USER, &app.settings.policy())?;
     let id = minted.ticket.session;
+    let opening = anchoring.open(id, minted.ticket.session_key, minted.ticket.policy);
+    let Opening::Final { height, .. } = runtime.block_on(opening)? else {
+        bail!("the chain did not take the session's id in time");
+    };
     Step::begin(app, "").done(format!(
-        "session {id} minted, one-time password {}",
+        "session {id} minted and opened in block {height}, one-time password {}",
         minted.password.as_str()
     ));
 
@@ -78,9 +105,8 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
         .map_err(|error| explain(error, &gateway.home))?;
     let step = Step::begin(app, "sealing");
     wait_for_seal(&gateway.store, id)?;
+    let sealed = Instant::now();
     let store = gateway.store.clone();
-    gateway.stop(&runtime)?;
-    drop(desktop);
     recording::write_atomically(&files.recording, |file| {
         Ok(store.pack(id, file, &mut |_, _| {}).map(drop)?)
     })?;
@@ -90,6 +116,28 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
         files.recording.display(),
         size(bytes)
     ));
+    let step = Step::begin(app, "proving: waiting for the end to be final");
+    chain.wait_until_closed(id)?;
+    prove::run(
+        &chain.app,
+        &ProveArgs {
+            recording: id.to_string(),
+            out: files.proof.clone(),
+            rpc: None,
+            genesis: None,
+            all: false,
+            batched: None,
+        },
+    )?;
+    fs::copy(chain.genesis(), &files.genesis).context("keeping the genesis file")?;
+    let took = sealed.elapsed().as_secs_f64();
+    step.done(format!("proven {took:.1} s after the seal"));
+    gateway.stop(&runtime)?;
+    drop((anchoring, desktop));
+    let _ended = queue.join();
+    drop(chain);
+    let text = "gateway, desktop and chain are gone: what follows has the recording, the proof and genesis.json";
+    Step::begin(app, "").done(text);
 
     let mut recording = open(&files.recording)?;
     let proven = verify::check(app, &mut recording, Some(&secret))?;
@@ -100,10 +148,13 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
         &recording,
         &proven,
     );
+    let (anchored, coverage) = verify::anchor(&files.proof, &files.genesis, &recording)?;
+    verify::print_anchor(app, &recording, &anchored, &coverage);
     app.ui.line("");
     let keys = recording::keys(&recording, Some(&secret))?
         .context("the auditor's key opens the recording")?;
     refuse_flipped_byte(app, &files.recording, scratch.path(), &keys)?;
+    refuse_flipped_proof(app, &files, scratch.path(), &recording)?;
 
     let end = recording.manifest.manifest.duration_us;
     let step = Step::begin(app, "replaying");
@@ -123,6 +174,12 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
     step.done(format!("video {}: {video}", files.video.display()));
     if args.out.is_some() {
         app.ui.line(format!(
+            "check it, on any machine and without a network: lucid verify {} {} --genesis {}",
+            files.recording.display(),
+            files.proof.display(),
+            files.genesis.display()
+        ));
+        app.ui.line(format!(
             "watch it: lucid replay {} --key {}   (passphrase {PASSPHRASE})",
             files.recording.display(),
             out.join("auditor.key").display()
@@ -137,9 +194,71 @@ pub fn run(app: &App, args: &DemoArgs) -> Result<()> {
     }
 }
 
+/// A chain of its own, and the gateway's configuration for it.
+struct Chain {
+    /// This program, with the demonstration's home folder and this chain.
+    app: App,
+    _nodes: Vec<Node>,
+}
+
+impl Chain {
+    fn start(app: &App, scratch: &Path, runtime: &Runtime) -> Result<Self> {
+        let net = scratch.join("net");
+        let mut settings = app.settings.clone();
+        settings.chain = ChainSettings {
+            genesis: net.join("genesis.json"),
+            key: net.join("funded.key"),
+            checkpoint_every: CHECKPOINTS.to_owned(),
+            ..ChainSettings::default()
+        };
+        network(&processes::options(&net, VALIDATORS, 0)?)?;
+        let mut nodes = processes::start_all(&net, false)?;
+        runtime.block_on(processes::wait_until_ready(&mut nodes))?;
+        settings.chain.url = nodes.iter().map(|node| node.url.clone()).collect();
+        let app = App {
+            ui: app.ui,
+            settings,
+            home: scratch.join("home"),
+        };
+        Ok(Self { app, _nodes: nodes })
+    }
+
+    fn url(&self) -> &str {
+        self.app
+            .settings
+            .chain
+            .url
+            .first()
+            .map_or("", String::as_str)
+    }
+
+    fn genesis(&self) -> &Path {
+        &self.app.settings.chain.genesis
+    }
+
+    fn wait_until_closed(&self, id: SessionId) -> Result<()> {
+        let folder = lucid_anchor::Folder::at(self.app.home()?.anchors());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let closed = folder.session(id)?.and_then(|session| session.closed);
+            match closed.map(|closing| closing.stage) {
+                Some(Stage::Final(_)) => return Ok(()),
+                Some(Stage::Failed { why }) => bail!("the session's end was not anchored: {why}"),
+                _ if Instant::now() > deadline => bail!(
+                    "the session's end was not final within {} s",
+                    PATIENCE.as_secs()
+                ),
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+}
+
 /// What the demonstration writes.
 struct Files {
     recording: PathBuf,
+    proof: PathBuf,
+    genesis: PathBuf,
     still: PathBuf,
     video: PathBuf,
     /// What the client itself saw last.
@@ -151,6 +270,8 @@ impl Files {
         let file = |ending: &str| dir.join(format!("{NAME}{ending}"));
         Self {
             recording: file(".lucid"),
+            proof: file(".lucidproof"),
+            genesis: dir.join("genesis.json"),
             still: file(".png"),
             video: file(".mp4"),
             seen: file("-client.png"),
@@ -158,7 +279,14 @@ impl Files {
     }
 
     fn refuse_to_overwrite(&self) -> Result<()> {
-        for path in [&self.recording, &self.still, &self.video, &self.seen] {
+        for path in [
+            &self.recording,
+            &self.proof,
+            &self.genesis,
+            &self.still,
+            &self.video,
+            &self.seen,
+        ] {
             if path.exists() {
                 bail!("{} is there already: give another --out", path.display());
             }
@@ -318,6 +446,29 @@ fn refuse_flipped_byte(app: &App, original: &Path, scratch: &Path, keys: &KeySou
             "a copy with one bit flipped at byte {middle} was accepted: this is a fault of Lucid"
         ),
     }
+}
+
+/// Flips one bit in the middle of a copy of the proof, and shows that the recording is no longer proven by it.
+fn refuse_flipped_proof(
+    app: &App,
+    files: &Files,
+    scratch: &Path,
+    recording: &OpenRecording,
+) -> Result<()> {
+    let mut bytes = fs::read(&files.proof)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let copy = scratch.join("flipped.lucidproof");
+    fs::write(&copy, bytes)?;
+    let Err(refusal) = verify::anchor(&copy, &files.genesis, recording) else {
+        bail!(
+            "a proof with one bit flipped at byte {middle} was accepted: this is a fault of Lucid"
+        );
+    };
+    let text = format!("the proof with one bit flipped at byte {middle}: {refusal}");
+    app.ui
+        .line(format!("{} {text}", app.ui.paint(Tone::Good, "✓")));
+    Ok(())
 }
 
 /// Compares the replayed last frame with what the client itself saw: only the pointer may differ, which a client draws by

@@ -69,7 +69,7 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
 }
 
 /// Checks a proof, and holds the recording against it.
-fn anchor(
+pub fn anchor(
     proof: &Path,
     genesis_file: &Path,
     recording: &OpenRecording,
@@ -114,7 +114,15 @@ fn by(piece: &Piece) -> &'static str {
     }
 }
 
-fn print_anchor(app: &App, recording: &OpenRecording, anchored: &Anchored, coverage: &Coverage) {
+/// Says when what was anchored; of many pieces the first and the last.
+pub fn print_anchor(
+    app: &App,
+    recording: &OpenRecording,
+    anchored: &Anchored,
+    coverage: &Coverage,
+) {
+    /// Pieces shown at either end.
+    const SHOWN: usize = 4;
     let ui = app.ui;
     let row = |label: &str, text: String| {
         ui.line(format!(
@@ -153,7 +161,14 @@ fn print_anchor(app: &App, recording: &OpenRecording, anchored: &Anchored, cover
     if let Some(transaction) = anchored.transaction {
         row("closed by", format!("transaction {transaction}"));
     }
-    for piece in &coverage.pieces {
+    let count = coverage.pieces.len();
+    for (place, piece) in coverage.pieces.iter().enumerate() {
+        if count > 2 * SHOWN && (SHOWN..count - SHOWN).contains(&place) {
+            if place == SHOWN {
+                row("", format!("… {} more: --json has all", count - 2 * SHOWN));
+            }
+            continue;
+        }
         let (start, end) = span(recording, &piece.chunks);
         row(
             "fixed",

@@ -53,6 +53,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Row>> {
         auditor.public(),
         target,
         IDLE_SESSIONS + 2,
+        None,
     )?;
     let mut place = Place {
         dir: dir.path(),

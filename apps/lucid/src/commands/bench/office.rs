@@ -43,7 +43,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let runtime = runtime()?;
     let target = own_desktop(&runtime, &desktop)?;
     let auditor = SecretKeys::generate("auditor", &mut lucid_recorder::rng())?;
-    let gateway = Hosted::start(&runtime, dir.path(), auditor.public(), target, 1)?;
+    let gateway = Hosted::start(&runtime, dir.path(), auditor.public(), target, 1, None)?;
     let minted = gateway.mint(USER, POLICY)?;
     let id = minted.ticket.session;
 
