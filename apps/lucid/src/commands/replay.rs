@@ -22,10 +22,12 @@ use axum::{
     routing::get,
 };
 use include_dir::{Dir, include_dir};
+use lucid_chain_types::Genesis;
 use lucid_format::{FileKind, SessionSeed};
+use lucid_proof::MAX_PROOF_BYTES;
 use tokio::net::TcpListener;
 
-use crate::{App, cli::ReplayArgs, keyring, recording};
+use crate::{App, cli::ReplayArgs, commands::verify, keyring, recording};
 
 /// The player, built by `scripts/build-player`.
 static PLAYER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sessions/player/web/dist");
@@ -42,6 +44,8 @@ const MAX_PIECE: u64 = 32 << 20;
 pub struct Served {
     file: Arc<Mutex<File>>,
     len: u64,
+    /// A proof file and the genesis file, for the page to check.
+    proof: Option<Arc<[Vec<u8>; 2]>>,
 }
 
 /// Serves until Ctrl-C.
@@ -56,14 +60,25 @@ pub fn run(app: &App, args: &ReplayArgs) -> Result<()> {
         }
         FileKind::Disclosure => None,
     };
+    let proof = match (&args.proof, &args.genesis) {
+        (Some(proof), Some(genesis)) => Some(Arc::new([
+            verify::read(proof, MAX_PROOF_BYTES + 9)?,
+            verify::read(genesis, Genesis::MAX_BYTES)?,
+        ])),
+        _ => None,
+    };
     let file = recording::file(app, &args.recording)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting")?;
     runtime.block_on(async {
-        let (listener, page) = listen(args.port).await?;
-        let served = Served::new(file)?;
+        let (listener, mut page) = listen(args.port).await?;
+        let mut served = Served::new(file)?;
+        if proof.is_some() {
+            page.push_str("?proof");
+        }
+        served.proof = proof;
         let url = seed.map_or_else(|| page.clone(), |seed| with_key(&page, &seed));
         if app.ui.json {
             app.ui.json(&serde_json::json!({ "url": url }))?;
@@ -88,6 +103,7 @@ impl Served {
         Ok(Self {
             file: Arc::new(Mutex::new(file)),
             len,
+            proof: None,
         })
     }
 }
@@ -110,6 +126,14 @@ pub async fn listen(port: u16) -> Result<(TcpListener, String)> {
 /// Serves the player and the recording.
 pub async fn serve(listener: TcpListener, served: Served) -> Result<()> {
     let router = Router::new()
+        .route("/proof", {
+            let served = served.clone();
+            get(async move || beside(&served, 0))
+        })
+        .route("/genesis", {
+            let served = served.clone();
+            get(async move || beside(&served, 1))
+        })
         .route(
             "/recording",
             get(async |headers| piece(served, headers).await),
@@ -153,6 +177,15 @@ async fn guard(State(host): State<Arc<str>>, request: Request, next: Next) -> Re
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The proof file or the genesis file.
+fn beside(served: &Served, which: usize) -> Response {
+    let Some(bytes) = served.proof.as_ref().and_then(|proof| proof.get(which)) else {
+        return (StatusCode::NOT_FOUND, "not here\n").into_response();
+    };
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    (kind, bytes.clone()).into_response()
 }
 
 /// A file of the player.
