@@ -12,8 +12,7 @@ use serde::Serialize;
 
 use crate::Refused;
 
-/// How often a step is tried again after its nonce went to another transaction or its transaction failed for no reason that
-/// the chain shows.
+/// How often a session's steps are tried again after a transaction failed for no reason that the contract shows.
 const MAX_TRIES: u8 = 16;
 
 /// What is to be anchored.
@@ -186,7 +185,7 @@ pub struct Session {
     pub checkpoints: Vec<Checkpoint>,
     /// Its end, once there is one.
     pub closed: Option<Closing>,
-    /// How often a step had to be tried again.
+    /// How often a step had to be tried again after its transaction failed.
     pub tries: u8,
 }
 
@@ -251,7 +250,9 @@ pub struct Flight {
 pub enum Outcome {
     /// The chain has what was to be done.
     Final(Place),
-    /// The nonce is used up, and it was not done: it is queued again.
+    /// Another transaction of the account had the nonce: it is queued again.
+    Taken,
+    /// Its transaction failed, and the contract shows no reason: it is queued again, a few times.
     Again,
     /// It cannot be done.
     Failed(String),
@@ -524,9 +525,10 @@ impl Book {
             Outcome::Failed(why) => self.stages(step, |stage, _| {
                 *stage = Stage::Failed { why: why.clone() };
             }),
-            Outcome::Again => {
+            Outcome::Taken | Outcome::Again => {
+                let failed = u8::from(*outcome == Outcome::Again);
                 self.stages(step, |stage, tries| {
-                    *tries = tries.saturating_add(1);
+                    *tries = tries.saturating_add(failed);
                     *stage = if *tries < MAX_TRIES {
                         Stage::Queued
                     } else {

@@ -778,6 +778,7 @@ fn kind_of(job: &Job) -> &'static str {
 fn count(outcome: &Outcome) {
     let name = match outcome {
         Outcome::Final(_) => "final",
+        Outcome::Taken => "taken",
         Outcome::Again => "again",
         Outcome::Failed(why) => {
             warn!(why, "something cannot be anchored");

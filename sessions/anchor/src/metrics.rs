@@ -9,11 +9,11 @@ pub const JOBS: Metric = counter(
     Unit::Count,
     "Jobs that were handed in, by kind.",
 );
-/// Nonces that are used up, by `outcome`: `final`, `again`, `failed`.
+/// Nonces that are used up, by `outcome`: `final`, `taken`, `again`, `failed`.
 pub const OUTCOMES: Metric = counter(
     "lucid_anchor_outcomes_total",
     Unit::Count,
-    "Transactions that are settled, by outcome: final, again (another one took the nonce), failed.",
+    "Transactions that are settled, by outcome: final, taken (another one had the nonce), again (failed for no visible reason), failed.",
 );
 /// Transactions that nodes were sent.
 pub const SENT: Metric = counter(

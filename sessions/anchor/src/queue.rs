@@ -273,13 +273,12 @@ impl Queue {
             return Action::Keep(self.outbox[..most].to_vec());
         }
         match &self.phase {
-            Phase::Rest if now_ms < self.rest_until || self.is_idle() => {
-                Action::Rest(if self.is_idle() {
-                    u64::MAX
-                } else {
-                    self.rest_until
-                })
+            Phase::Rest if self.is_idle() => {
+                // What kept it from working keeps it from nothing now.
+                (self.failures, self.trouble) = (0, None);
+                Action::Rest(u64::MAX)
             }
+            Phase::Rest if now_ms < self.rest_until => Action::Rest(self.rest_until),
             Phase::Rest | Phase::Ask => {
                 self.phase = Phase::Ask;
                 let hashes = |flight: &Flight| flight.signed.iter().map(|s| s.hash).collect();
@@ -381,10 +380,13 @@ impl Queue {
         }
         let asked: BTreeSet<u64> = steps.iter().map(|(nonce, ..)| *nonce).collect();
         for (nonce, seen) in seen.into_iter().filter(|(nonce, _)| asked.contains(nonce)) {
+            let view = self.view.as_ref();
+            let receipt = view.and_then(|view| view.used.get(&nonce).copied().flatten());
             self.settle(
                 nonce,
                 match seen {
                     Seen::Ours(place) => Outcome::Final(place),
+                    Seen::Absent if receipt.is_none() => Outcome::Taken,
                     Seen::Absent => Outcome::Again,
                     Seen::Never(why) => Outcome::Failed(why),
                 },
@@ -593,8 +595,8 @@ impl Queue {
             let session = ids.first().and_then(|id| self.book.sessions.get(id));
             session.map(|s| s.closed.as_ref().map_or(s.due_ms, |c| c.due_ms))
         };
-        closes.sort_by_key(due);
-        opens.sort_by_key(due);
+        closes.sort_by_cached_key(due);
+        opens.sort_by_cached_key(due);
         // A place for a batch is kept, so that no flood of openings holds the running sessions' checkpoints up.
         let for_batch = usize::from(!leaves.is_empty());
         let mut steps: Vec<Step> = closes
