@@ -97,6 +97,7 @@ pub fn options(out: &Path, validators: u16, rpc_port: u16) -> Result<NetworkOpti
             gossip: free()?,
             rpc,
             monitor: free()?,
+            custody: free()?,
         });
     }
     Ok(NetworkOptions {
@@ -109,6 +110,7 @@ pub fn options(out: &Path, validators: u16, rpc_port: u16) -> Result<NetworkOpti
         places,
         accounts: Vec::new(),
         parameters: Vec::new(),
+        custody: false,
     })
 }
 

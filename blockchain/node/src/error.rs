@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use lucid_chain_types::GenesisError;
 use lucid_consensus::ConsensusError;
+use lucid_custody::CustodyError;
 use lucid_execution::ExecutionError;
 use lucid_gossip::GossipError;
 use lucid_ledger::LedgerError;
@@ -105,6 +106,9 @@ pub enum NodeError {
     /// Transactions and snapshots among peers.
     #[error(transparent)]
     Gossip(#[from] GossipError),
+    /// Chunks kept for others.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
     /// JSON-RPC.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -121,6 +125,7 @@ impl NodeError {
                 | Self::Ledger(LedgerError::InUse { .. })
                 | Self::Consensus(ConsensusError::Listen { .. })
                 | Self::Gossip(GossipError::Listen { .. })
+                | Self::Custody(CustodyError::File { .. })
                 | Self::Rpc(RpcError::Listen { .. })
         ) || matches!(self, Self::Ledger(error) if error.is_disk())
     }

@@ -9,6 +9,7 @@
 //!           /network.key     Ed25519: the node's name among peers
 //!      /data/                blocks and state
 //!      /snapshots/           the newest two snapshots, see state.snapshot_every
+//!      /custody/             chunks kept for others, see lucid_custody::files
 //!      /consensus/           write-ahead log, and the signer's memory of what it signed
 //! ```
 //!
@@ -89,6 +90,11 @@ impl Home {
     /// Snapshots of the chain, for others and for backups.
     pub fn snapshots(&self) -> PathBuf {
         self.0.join("snapshots")
+    }
+
+    /// Chunks kept for others.
+    pub fn custody(&self) -> PathBuf {
+        self.0.join("custody")
     }
 
     /// The engine's files.

@@ -83,6 +83,11 @@ const TABLE: &[Row] = &[
     ),
     row("blockchain/client", "lucid-client", &["lucid-chain-types"]),
     row(
+        "blockchain/custody",
+        "lucid-custody",
+        &["lucid-chain-types", "lucid-client"],
+    ),
+    row(
         "blockchain/rpc",
         "lucid-rpc",
         &[
@@ -103,6 +108,7 @@ const TABLE: &[Row] = &[
             "lucid-chain-types",
             "lucid-client",
             "lucid-consensus",
+            "lucid-custody",
             "lucid-execution",
             "lucid-gossip",
             "lucid-ledger",
@@ -133,6 +139,7 @@ const ALL: &[&str] = &[
     "lucid-ledger",
     "lucid-consensus",
     "lucid-client",
+    "lucid-custody",
     "lucid-rpc",
     "lucid-node",
     DESKTOP,
