@@ -137,6 +137,7 @@ contract LucidChunkStore is IWorkVerifier {
     error ProveFirst(address node, uint64 slot);
     error NothingHeld(address node);
     error AlreadyProven(address node, uint64 slot);
+    error SlotNotOpen(uint64 slot, uint64 open);
     error OpeningCount(uint256 count, uint256 expected);
     error WrongOpening(uint64 number, uint256 leaf);
     /// @notice Others strike a node off once it is none any more, or has been silent for too long.
@@ -306,10 +307,12 @@ contract LucidChunkStore is IWorkVerifier {
 
     /// @notice Answers the open slot's challenges: an opening for each, in their order. A chunk without one is struck off the
     /// sender's list. What is proven can be handed to WorkCredits in this slot and the next.
+    /// @param slot The one whose challenges are answered: what comes late must not be held against the next one's.
     /// @dev Each chunk is drawn with the same chance, and an answer stands for as many bytes as it has times the number of chunks:
     /// so what is expected is what is held, and who lost a large chunk loses its share.
-    function prove(Opening[] calldata openings) external {
-        uint64 slot = credits.openSlot();
+    function prove(uint64 slot, Opening[] calldata openings) external {
+        uint64 open = credits.openSlot();
+        if (slot != open) revert SlotNotOpen(slot, open);
         uint64[] storage held_ = _held[msg.sender];
         if (held_.length == 0) revert NothingHeld(msg.sender);
         if (_proven[msg.sender].slot > slot) revert AlreadyProven(msg.sender, slot);

@@ -63,7 +63,7 @@ contract GasTest is Base {
         cost("acceptCustody of 64", 64 * 44_000);
         pass(1);
         vm.prank(node(0));
-        chunks.prove(new LucidChunkStore.Opening[](2));
+        chunks.prove(1, new LucidChunkStore.Opening[](2));
         cost("prove, both lost", 120_000);
     }
 

@@ -104,8 +104,9 @@ contract LucidChunkStoreTest is Base {
 
     function prove(address who, uint64 without) private {
         LucidChunkStore.Opening[] memory list = answers(who, without);
+        uint64 slot = credits.openSlot();
         vm.prank(who);
-        chunks.prove(list);
+        chunks.prove(slot, list);
     }
 
     function sealOnly() private {
@@ -478,7 +479,7 @@ contract LucidChunkStoreTest is Base {
         eq(asked.length, 0, "not in the slot in which it began");
         vm.startPrank(node(0));
         vm.expectRevert(abi.encodeWithSelector(LucidChunkStore.AlreadyProven.selector, node(0), 0));
-        chunks.prove(new LucidChunkStore.Opening[](2));
+        chunks.prove(0, new LucidChunkStore.Opening[](2));
         vm.stopPrank();
         sealOnly();
         vm.expectRevert(abi.encodeWithSelector(LucidChunkStore.ProveFirst.selector, node(0), 1));
@@ -486,22 +487,24 @@ contract LucidChunkStoreTest is Base {
         vm.startPrank(node(0));
         vm.expectRevert(abi.encodeWithSelector(LucidChunkStore.ProveFirst.selector, node(0), 1));
         chunks.releaseCustody(just(1));
+        vm.expectRevert(abi.encodeWithSelector(LucidChunkStore.SlotNotOpen.selector, 0, 1));
+        chunks.prove(0, new LucidChunkStore.Opening[](2));
         vm.expectRevert(abi.encodeWithSelector(LucidChunkStore.OpeningCount.selector, 1, 2));
-        chunks.prove(new LucidChunkStore.Opening[](1));
+        chunks.prove(1, new LucidChunkStore.Opening[](1));
         LucidChunkStore.Opening[] memory wrong = answers(node(0), 0);
         wrong[1].leaf[0] ^= 0x01;
         vm.expectPartialRevert(LucidChunkStore.WrongOpening.selector);
-        chunks.prove(wrong);
+        chunks.prove(1, wrong);
         vm.stopPrank();
         prove(node(0), 0);
         (uint64 slot,) = chunks.proven(node(0));
         eq(slot, 2, "proven");
         vm.expectRevert(abi.encodeWithSelector(LucidChunkStore.AlreadyProven.selector, node(0), 1));
         vm.prank(node(0));
-        chunks.prove(wrong);
+        chunks.prove(1, wrong);
         vm.expectRevert(abi.encodeWithSelector(LucidChunkStore.NothingHeld.selector, node(1)));
         vm.prank(node(1));
-        chunks.prove(wrong);
+        chunks.prove(1, wrong);
     }
 
     function test_small_holdings_are_credited_by_chance_and_reach_work_credits() public {
@@ -546,7 +549,7 @@ contract LucidChunkStoreTest is Base {
         for (uint256 i = 0; i < 200; ++i) {
             sealOnly();
             vm.prank(node(0));
-            chunks.prove(all);
+            chunks.prove(uint64(i) + 1, all);
             (, uint64 credit) = chunks.proven(node(0));
             if (credit == 0) continue;
             gained += credit;
@@ -596,7 +599,7 @@ contract LucidChunkStoreTest is Base {
         sealOnly();
         // Both challenges are of the one chunk.
         vm.prank(node(0));
-        chunks.prove(new LucidChunkStore.Opening[](2));
+        chunks.prove(1, new LucidChunkStore.Opening[](2));
         eq(chunks.heldCount(node(0)), 0, "nothing held");
     }
 

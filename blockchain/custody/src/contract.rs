@@ -31,7 +31,7 @@ mod abi {
             function acceptCustody(uint64[] calldata numbers) external;
             function releaseCustody(uint64[] calldata numbers) external;
             function pruneCustody(address node, uint64[] calldata numbers) external;
-            function prove(StoredOpening[] calldata openings) external;
+            function prove(uint64 slot, StoredOpening[] calldata openings) external;
             function chunk(bytes32 sessionId, uint64 index) external view returns (StoredLease memory);
             function lease(uint64 number) external view returns (StoredLease memory);
             function leases(uint64 from, uint64 most) external view returns (StoredLease[] memory list);

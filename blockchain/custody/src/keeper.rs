@@ -113,7 +113,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) {
     tokio::spawn(async move {
         match blocking(move || files.fsck()).await {
             Ok(found) if found.damaged.is_empty() => {
-                debug!(chunks = found.sound, "the chunks here are sound")
+                debug!(chunks = found.sound, "the chunks here are sound");
             }
             Ok(found) => warn!(damaged = ?found.damaged, "damaged chunks were removed"),
             Err(error) => warn!(%error, "the chunks here could not be checked"),
@@ -256,8 +256,11 @@ impl Keeper {
                 }
             }));
         }
-        self.send(ChunkStore::proveCall { openings }.abi_encode().into())
-            .await?;
+        let call = ChunkStore::proveCall {
+            slot: slot.0,
+            openings,
+        };
+        self.send(call.abi_encode().into()).await?;
         Tally::add(&self.tally.proven, 1);
         Tally::add(&self.tally.lost, lost);
         let Some((last, credit)) = self.chain.proven(self.node).await? else {

@@ -101,7 +101,7 @@ pub fn turn(lease: &Lease, facts: &Facts<'_>) -> bool {
         .position(|node| *node == facts.node);
     // Who has no door is not asked to hold anything.
     rank.is_some_and(|rank| {
-        rank < facts.replicas || (rank - facts.replicas) as u64 + 1 <= facts.lacking
+        rank < facts.replicas || ((rank - facts.replicas) as u64) < facts.lacking
     })
 }
 

@@ -79,10 +79,10 @@ impl Line {
         })
     }
 
-    fn fault(&self, reason: impl ToString) -> CustodyError {
+    fn fault(&self, reason: impl Into<String>) -> CustodyError {
         CustodyError::Holder {
             door: self.door.clone(),
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 
@@ -95,14 +95,14 @@ impl Line {
         let request = request
             .header(HOST, &self.host)
             .body(body)
-            .map_err(|error| self.fault(error))?;
+            .map_err(|error| self.fault(error.to_string()))?;
         timeout(patience, async {
             self.sender.ready().await?;
             self.sender.send_request(request).await
         })
         .await
         .map_err(|_| self.fault("it took too long"))?
-        .map_err(|error| self.fault(error))
+        .map_err(|error| self.fault(error.to_string()))
     }
 
     async fn piece(&self, body: &mut Incoming) -> Result<Option<Bytes>, CustodyError> {
@@ -112,7 +112,7 @@ impl Line {
                 .map_err(|_| self.fault("it took too long"))?;
             match frame {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(self.fault(error)),
+                Some(Err(error)) => return Err(self.fault(error.to_string())),
                 // Anything else is trailers, which say nothing here.
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

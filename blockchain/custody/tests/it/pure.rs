@@ -88,7 +88,7 @@ proptest! {
             prop_assert!(outline.is_group(index, group));
             prop_assert!(!outline.is_group(index + 1, group));
         }
-        let mut wrong = bytes.clone();
+        let mut wrong = bytes;
         let place = at.index(len);
         wrong[place] ^= flip;
         for (index, group) in wrong.chunks(GROUP).enumerate() {

@@ -141,7 +141,9 @@ async fn chunks_of_every_shape_come_whole() {
         let bytes = content(len);
         let holder = serve(&[&bytes], Limits::default()).await;
         assert_eq!(
-            fetch(&[holder.url.clone()], &bytes).await.unwrap(),
+            fetch(std::slice::from_ref(&holder.url), &bytes)
+                .await
+                .unwrap(),
             bytes,
             "{len}"
         );
@@ -306,7 +308,10 @@ async fn connections_and_uploads_are_bounded() {
         .unwrap();
     // The one before may still be ending; once the held one has the place, there is none.
     for _ in 0..1_000 {
-        if fetch(&[holder.url.clone()], &bytes).await.is_err() {
+        if fetch(std::slice::from_ref(&holder.url), &bytes)
+            .await
+            .is_err()
+        {
             break;
         }
         tokio::task::yield_now().await;
