@@ -64,6 +64,14 @@ pub enum CustodyError {
         /// What each said.
         reasons: String,
     },
+    /// Nobody takes it.
+    #[error("no node took chunk {hash}: {reasons}")]
+    Refused {
+        /// The chunk.
+        hash: B256,
+        /// What each said.
+        reasons: String,
+    },
     /// Not what was committed to.
     #[error("these bytes are not chunk {hash} as it was committed to: {what} differs")]
     Mismatch {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Pure: [`tree`] (what the EVM opens), [`outline`] (what a fetch verifies), [`place`] (who is to hold what), [`challenge`], [`plan`].
-//! At the edge: [`files`], [`door`], [`transfer`] and [`keeper`]. Start reading at [`plan::step`].
+//! At the edge: [`files`], [`door`], [`transfer`] and [`keeper`]; for owners: [`session`]. Start reading at [`plan::step`].
 
 pub mod chain;
 pub mod challenge;
@@ -21,6 +21,7 @@ pub mod keeper;
 pub mod outline;
 pub mod place;
 pub mod plan;
+pub mod session;
 pub mod tally;
 pub mod transfer;
 pub mod tree;

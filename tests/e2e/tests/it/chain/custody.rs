@@ -9,9 +9,9 @@ use bytes::Bytes;
 use lucid_chain_types::NodeId;
 use lucid_client::{Client, Order};
 use lucid_custody::chain::Chain;
-use lucid_custody::contract::{self, ChunkStore, Commitment};
+use lucid_custody::contract::{ChunkStore, Commitment};
 use lucid_custody::plan::Lease;
-use lucid_custody::{place, transfer, tree};
+use lucid_custody::{place, session, transfer, tree};
 use tokio::runtime::Runtime;
 
 use super::network::{Network, Plan};
@@ -105,27 +105,35 @@ impl Keeping {
             input: open.abi_encode().into(),
             ..Order::default()
         });
-        let commitments: Vec<Commitment> = self
-            .chunks
-            .iter()
-            .map(|bytes| Commitment::of(bytes).unwrap())
+        let pieces: Vec<(u64, Commitment)> = (0..)
+            .zip(&self.chunks)
+            .map(|(index, bytes)| (index, Commitment::of(bytes).unwrap()))
             .collect();
+        let due = || {
+            self.ask(0, async |chain| {
+                session::commits_due(&chain, SESSION, &pieces, SLOTS).await
+            })
+        };
         let bytes = self.chunks.iter().map(|bytes| bytes.len() as u64).sum();
         let fee = self.ask(0, async |chain| chain.fee(bytes, SLOTS).await.unwrap());
-        let call = contract::commit(SESSION, 0, &commitments, SLOTS, fee);
         let before = self.balance();
-        let gas = self.send(Order {
-            to: call.to,
-            value: call.value,
-            input: call.input,
-            ..Order::default()
-        });
-        assert!(fee > U256::ZERO && call.value > fee);
+        let mut gas = U256::ZERO;
+        for call in due().unwrap() {
+            assert!(call.value > fee);
+            gas += self.send(Order {
+                to: call.to,
+                value: call.value,
+                input: call.input,
+                ..Order::default()
+            });
+        }
+        assert!(fee > U256::ZERO);
         assert_eq!(
             before - self.balance(),
             fee + gas,
             "what is too much comes back"
         );
+        assert_eq!(due().unwrap(), [], "again there is nothing to do");
     }
 
     fn balance(&self) -> U256 {
@@ -317,13 +325,11 @@ fn who_lost_its_chunks_is_found_out_and_replaced() {
     it.commit();
     for (index, bytes) in it.chunks.iter().enumerate() {
         let lease = it.lease(0, index).unwrap();
-        let nodes: Vec<NodeId> = (0..4)
-            .map(|node| it.net.nodes[node].status().unwrap().node.unwrap())
-            .collect();
-        for node in &place::order(lease.hash, &nodes)[..3] {
-            it.push(&it.url(*node), lease.number, bytes, lease.hash)
-                .unwrap();
-        }
+        let bytes = Bytes::copy_from_slice(bytes);
+        let pushed = it.ask(0, async |chain| {
+            session::push_due(&chain, &lease, &bytes).await
+        });
+        assert!(pushed.unwrap());
     }
     it.wait_for_holders(None);
 
@@ -349,6 +355,23 @@ fn who_lost_its_chunks_is_found_out_and_replaced() {
     assert!(it.held(ids[poor]) <= 1, "it says that it holds what it has");
     it.wait_for_holders_of_the_rest(ids[poor]);
     it.fetch_all();
+    // Owners ask by session and index.
+    for (index, bytes) in (0..).zip(&it.chunks) {
+        let fetched = it.ask(0, async |chain| {
+            session::fetch(&chain, SESSION, index).await
+        });
+        assert!(fetched.unwrap().as_ref() == Some(bytes), "chunk {index}");
+        let lease = it.lease(0, usize::try_from(index).unwrap()).unwrap();
+        let bytes = Bytes::copy_from_slice(bytes);
+        let pushed = it.ask(0, async |chain| {
+            session::push_due(&chain, &lease, &bytes).await
+        });
+        assert!(!pushed.unwrap(), "it has holders");
+    }
+    let none = it.ask(0, async |chain| {
+        session::fetch(&chain, SESSION, session::HEAD).await
+    });
+    assert!(none.unwrap().is_none());
 }
 
 impl Keeping {
