@@ -19,6 +19,7 @@ interface ISignerRegistry {
 /// @notice Nodes, their work and the slot clock, see {WorkCredits}.
 interface IWorkCredits {
     function openSlot() external view returns (uint64);
+    function seed() external view returns (bytes32);
     function isNode(address node) external view returns (bool);
     function eligible(address node) external view returns (bool);
     function eligibleCount() external view returns (uint256);

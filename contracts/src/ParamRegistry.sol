@@ -21,7 +21,11 @@ contract ParamRegistry is IParamRegistry {
     bytes32 private constant TIMELOCK_DELAY = "timelockDelay";
     bytes32 private constant SLOT_REWARD = "slotReward";
     bytes32 private constant UNBONDING_SLOTS = "unbondingSlots";
-    uint256 private constant COUNT = 12;
+    bytes32 private constant CHUNK_REPLICAS = "chunkReplicas";
+    bytes32 private constant CHUNK_FEE = "chunkFee";
+    bytes32 private constant CHUNK_QUOTA = "chunkQuota";
+    bytes32 private constant CUSTODY_SILENCE = "custodySilence";
+    uint256 private constant COUNT = 16;
 
     mapping(bytes32 key => uint256 value) private _values;
 
@@ -122,7 +126,11 @@ contract ParamRegistry is IParamRegistry {
             VOTING_PERIOD,
             TIMELOCK_DELAY,
             SLOT_REWARD,
-            UNBONDING_SLOTS
+            UNBONDING_SLOTS,
+            CHUNK_REPLICAS,
+            CHUNK_FEE,
+            CHUNK_QUOTA,
+            CUSTODY_SILENCE
         ][index];
     }
 
@@ -148,6 +156,14 @@ contract ParamRegistry is IParamRegistry {
         if (key == SLOT_REWARD) return (0.1 ether, 0, 100 ether);
         // Slots a bond stays down after its node left.
         if (key == UNBONDING_SLOTS) return (5_040, 720, 50_400);
+        // Nodes that hold a chunk.
+        if (key == CHUNK_REPLICAS) return (3, 1, 8);
+        // Wei for a byte kept for a day: by default a thousandth of a coin for a GiB and day.
+        if (key == CHUNK_FEE) return (1_000_000, 0, 1_000_000_000_000);
+        // Bytes that one account has kept at once.
+        if (key == CHUNK_QUOTA) return (1 << 40, 1 << 20, 1 << 60);
+        // Slots without an answer after which a holder is struck off: an hour.
+        if (key == CUSTODY_SILENCE) return (30, 1, 5_040);
         revert UnknownParameter(key);
     }
 }

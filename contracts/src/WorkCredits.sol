@@ -167,6 +167,8 @@ contract WorkCredits is IWorkCredits, EIP712 {
     // Slot + 1 of the last proof accepted, by kind: each proof is for a later slot than the one before it.
     mapping(address node => uint40[2]) private _lastProof;
     mapping(uint8 kind => IWorkVerifier) private _verifiers;
+    /// @notice Drawn when the open slot began, by the VRF of the block that sealed the one before; zero in the first.
+    bytes32 public seed;
 
     event Registered(address indexed node, bytes32 consensusKey, bytes32 vrfKey, uint256 bond);
     event BondAdded(address indexed node, uint256 amount);
@@ -229,9 +231,10 @@ contract WorkCredits is IWorkCredits, EIP712 {
 
     /// @param paramRegistry Governed parameters.
     /// @param timelock_ The one caller of the setters.
+    /// @param storageVerifier Who checks proofs of storage until a vote says otherwise, 0 for nobody.
     /// @param genesisValidators The first active set, in any order. They have put nothing down; what they could lose are their
     /// earnings, their place, and what they add with {addBond}.
-    constructor(address paramRegistry, address timelock_, Validator[] memory genesisValidators)
+    constructor(address paramRegistry, address timelock_, address storageVerifier, Validator[] memory genesisValidators)
         EIP712("Lucid WorkCredits", "1")
     {
         if (paramRegistry == address(0) || timelock_ == address(0)) revert ZeroAddress();
@@ -248,6 +251,8 @@ contract WorkCredits is IWorkCredits, EIP712 {
             _live[validator.node].flags |= ADMITTED;
             emit ValidatorAdmitted(validator.node);
         }
+        _verifiers[STORAGE] = IWorkVerifier(storageVerifier);
+        emit VerifierSet(STORAGE, storageVerifier);
         _clock.admitted = uint16(set.length);
         _sort(set);
         _active = set;
@@ -343,6 +348,7 @@ contract WorkCredits is IWorkCredits, EIP712 {
         _settle(slot);
         (clock.slot, clock.seals, clock.follows) = (nextSlot, clock.seals + 1, nextSlot == slot + 1);
         _clock = clock;
+        seed = keccak256(abi.encode(block.prevrandao, nextSlot));
 
         address[] memory set = _refreshActive(slot, clock.admitted);
         address[] memory order = _coolDown(_arrange(_next, set), slot);

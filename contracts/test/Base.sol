@@ -96,7 +96,7 @@ abstract contract Base {
         construct(
             address(credits),
             vm.getCode("WorkCredits.sol:WorkCredits"),
-            abi.encode(address(params), address(timelock), genesis(validatorCount))
+            abi.encode(address(params), address(timelock), address(chunks), genesis(validatorCount))
         );
         construct(address(lucid), vm.getCode("LUCID.sol:LUCID"), "");
         vm.deal(address(credits), RESERVE);

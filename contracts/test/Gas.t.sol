@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {LucidChunkStore} from "../src/LucidChunkStore.sol";
 import {TaskProof} from "../src/Interfaces.sol";
 import {Base} from "./Base.sol";
 
@@ -47,17 +48,22 @@ contract GasTest is Base {
 
     function test_chunks() public {
         anchors.openSession(ROOT, owner, KEY, HASH);
-        vm.prank(owner);
-        chunks.commit(ROOT, 0, HASH, 1 << 20);
-        cost("commit", 88_000);
         bytes32[] memory hashes = new bytes32[](64);
         uint32[] memory sizes = new uint32[](64);
+        uint64[] memory numbers = new uint64[](64);
         for (uint256 i = 0; i < 64; ++i) {
-            (hashes[i], sizes[i]) = (keccak256(abi.encode(i)), 1 << 20);
+            (hashes[i], sizes[i], numbers[i]) = (keccak256(abi.encode(i)), 1 << 20, uint64(i + 1));
         }
         vm.prank(owner);
-        chunks.commitBatch(ROOT, 8, hashes, sizes);
-        cost("commitBatch of 64", 64 * 31_000);
+        chunks.commitBatch{value: 1 ether}(ROOT, 8, hashes, hashes, sizes, 720);
+        cost("commitBatch of 64", 64 * 82_000);
+        vm.prank(node(0));
+        chunks.acceptCustody(numbers);
+        cost("acceptCustody of 64", 64 * 44_000);
+        pass(1);
+        vm.prank(node(0));
+        chunks.prove(1, new LucidChunkStore.Opening[](2));
+        cost("prove, both lost", 120_000);
     }
 
     function test_blocks_and_seals() public {
@@ -75,7 +81,7 @@ contract GasTest is Base {
         address[] memory next = activeSet();
         (next[0], next[1], next[2], next[3]) = (next[3], next[0], next[1], next[2]);
         seal(credits.openSlot() + 1, next);
-        cost("onSeal of 4 nodes", 310_000);
+        cost("onSeal of 4 nodes", 316_000);
     }
 
     function test_beacon() public {

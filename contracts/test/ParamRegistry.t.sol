@@ -16,7 +16,7 @@ contract ParamRegistryTest is Base {
     }
 
     function test_genesis_has_the_documented_defaults() public view {
-        eq(keys.length, 12, "parameters");
+        eq(keys.length, 16, "parameters");
         eq(params.get("payoutEpochLength"), 2_592_000, "payoutEpochLength");
         eq(params.get("maxChunkSize"), 8_388_608, "maxChunkSize");
         eq(params.get("policyTimeoutMs"), 300_000, "policyTimeoutMs");
@@ -29,11 +29,16 @@ contract ParamRegistryTest is Base {
         eq(params.get("timelockDelay"), 720, "timelockDelay");
         eq(params.get("slotReward"), 1e17, "slotReward");
         eq(params.get("unbondingSlots"), 5_040, "unbondingSlots");
+        eq(params.get("chunkReplicas"), 3, "chunkReplicas");
+        eq(params.get("chunkFee"), 1_000_000, "chunkFee");
+        eq(params.get("chunkQuota"), 1 << 40, "chunkQuota");
+        eq(params.get("custodySilence"), 30, "custodySilence");
     }
 
     function test_bounds_are_the_documented_ones() public view {
-        uint256[12] memory low = [uint256(86_400), 65_536, 1_000, 1_000_000, 10_000_000, 1, 1e17, 4, 1, 1, 0, 720];
-        uint256[12] memory high = [
+        uint256[16] memory low =
+            [uint256(86_400), 65_536, 1_000, 1_000_000, 10_000_000, 1, 1e17, 4, 1, 1, 0, 720, 1, 0, 1 << 20, 1];
+        uint256[16] memory high = [
             uint256(7_776_000),
             16_777_216,
             86_400_000,
@@ -45,9 +50,13 @@ contract ParamRegistryTest is Base {
             5_040,
             5_040,
             1e20,
-            50_400
+            50_400,
+            8,
+            1e12,
+            1 << 60,
+            5_040
         ];
-        for (uint256 i = 0; i < 12; ++i) {
+        for (uint256 i = 0; i < 16; ++i) {
             eq(mins[i], low[i], "least");
             eq(maxs[i], high[i], "most");
         }

@@ -103,22 +103,22 @@ contract WorkCreditsTest is Base {
     function test_genesis_refuses_no_validators_twins_and_shared_keys() public {
         WorkCredits.Validator[] memory list = new WorkCredits.Validator[](0);
         vm.expectRevert(WorkCredits.NoValidators.selector);
-        new WorkCredits(address(params), timelocked, list);
+        new WorkCredits(address(params), timelocked, address(0), list);
         list = genesis(3);
         list[2].node = list[0].node;
         vm.expectRevert(abi.encodeWithSelector(WorkCredits.AlreadyRegistered.selector, list[0].node));
-        new WorkCredits(address(params), timelocked, list);
+        new WorkCredits(address(params), timelocked, address(0), list);
         list = genesis(3);
         list[2].consensusKey = list[0].consensusKey;
         vm.expectRevert(abi.encodeWithSelector(WorkCredits.KeyTaken.selector, list[0].consensusKey, list[0].node));
-        new WorkCredits(address(params), timelocked, list);
+        new WorkCredits(address(params), timelocked, address(0), list);
         list = genesis(3);
         list[1].vrfKey = 0;
         vm.expectRevert(WorkCredits.ZeroKey.selector);
-        new WorkCredits(address(params), timelocked, list);
+        new WorkCredits(address(params), timelocked, address(0), list);
         list = genesis(101);
         vm.expectRevert(abi.encodeWithSelector(WorkCredits.TooManyValidators.selector, 100));
-        new WorkCredits(address(params), timelocked, list);
+        new WorkCredits(address(params), timelocked, address(0), list);
     }
 
     // -------------------------------------------------------------------------------------------- blocks
@@ -649,6 +649,8 @@ contract WorkCreditsTest is Base {
     }
 
     function test_relay_and_storage_need_a_verifier_and_others_have_none() public {
+        vm.prank(timelocked);
+        credits.setVerifier(1, address(0));
         vm.startPrank(node(0));
         for (uint8 kind = 0; kind < 7; ++kind) {
             if (kind == 3) continue;

@@ -132,11 +132,16 @@ await same("closeSession with too few chunks", FAILS, call("LucidAnchors", "clos
 await same("closeSession", OK, call("LucidAnchors", "closeSession", [session[1], random32(), random32(), 9n]));
 await same("checkpointBatch, which notes the block's number and time", OK, call("LucidAnchors", "checkpointBatch", [random32(), 12]));
 
-await same("commit of a chunk", OK, call("LucidChunkStore", "commit", [session[0], 0n, random32(), 1_000]));
-await same("commit of the same chunk", FAILS, call("LucidChunkStore", "commit", [session[0], 0n, random32(), 1_000]));
-await same("commit of a chunk above the governed size", FAILS, call("LucidChunkStore", "commit", [session[0], 1n, random32(), 4_000_000_000]));
-await same("commit by a stranger", FAILS, call("LucidChunkStore", "commit", [session[0], 1n, random32(), 10]), other);
-await same("commitBatch", OK, call("LucidChunkStore", "commitBatch", [session[0], 1n, Array.from({ length: 8 }, random32), Array(8).fill(5_000)], { gas: 1_000_000n }));
+const chunks = (first, count, size, slots = 720n) => call("LucidChunkStore", "commitBatch", [session[0], first, Array.from({ length: count }, random32), Array.from({ length: count }, random32), Array(count).fill(size), slots], { value: parseEther("1"), gas: 3_000_000n });
+await same("commitBatch of one chunk, what is too much comes back", OK, chunks(0n, 1, 1_000));
+await same("commitBatch of the same chunk", FAILS, chunks(0n, 1, 1_000));
+await same("commitBatch of a chunk above the governed size", FAILS, chunks(1n, 1, 4_000_000_000));
+await same("commitBatch by a stranger", FAILS, chunks(1n, 1, 10), other);
+await same("commitBatch for ever", FAILS, chunks(1n, 1, 10, 10n ** 9n));
+await same("commitBatch", OK, chunks(1n, 8, 5_000));
+await same("extend", OK, call("LucidChunkStore", "extend", [[1n, 2n], 720n], { value: parseEther("1"), gas: 1_000_000n }));
+await same("custody taken by no node", FAILS, call("LucidChunkStore", "acceptCustody", [[1n]]));
+await same("expire of what is paid for", OK, call("LucidChunkStore", "expire", [[1n]]));
 
 await same("deposit of coins for tokens", OK, call("LUCID", "deposit", [], { value: parseEther("2") }));
 await same("coins sent to the token", OK, { to: CONTRACTS.LUCID, value: parseEther("1") });
@@ -173,7 +178,8 @@ const views = [
   ["LucidAnchors", "ownerOf", [session[0]]],
   ["LucidAnchors", "session", [random32()]],
   ["LucidChunkStore", "chunk", [session[0], 3n]],
-  ["LucidChunkStore", "custody", [random32()]],
+  ["LucidChunkStore", "leases", [1n, 20n]],
+  ["LucidChunkStore", "doors", []],
   ["LUCID", "name", []],
   ["LUCID", "totalSupply", []],
   ["LUCID", "balanceOf", [other.address]],

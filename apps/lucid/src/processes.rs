@@ -178,6 +178,7 @@ pub fn options(out: &Path, validators: u16, rpc_port: u16) -> Result<NetworkOpti
             gossip: free()?,
             rpc,
             monitor: free()?,
+            custody: free()?,
         });
     }
     Ok(NetworkOptions {
@@ -190,6 +191,7 @@ pub fn options(out: &Path, validators: u16, rpc_port: u16) -> Result<NetworkOpti
         places,
         accounts: Vec::new(),
         parameters: Vec::new(),
+        custody: false,
     })
 }
 

@@ -40,7 +40,8 @@ sol! {
     #[derive(Debug)]
     interface Refusals {
         error AlreadyExecuted(uint256 id);
-        error AlreadyHolder(bytes32 chunkHash, address node);
+        error AlreadyHolder(uint64 number, address node);
+        error AlreadyProven(address node, uint64 slot);
         error AlreadyRegistered(address node);
         error AlreadyScheduled(uint256 id);
         error AlreadyValidator(address node);
@@ -51,6 +52,7 @@ sol! {
         error BlockGasBounds(uint256 min, uint256 max);
         error BondTooLarge(uint256 bond);
         error BondTooSmall(uint256 bond, uint256 needed);
+        error ChunkHasExpired(uint64 number, uint64 expiry);
         error ChunkExists(bytes32 sessionId, uint64 index);
         error ChunkSize(bytes32 sessionId, uint64 index, uint32 size, uint256 max);
         error DescriptionTooLong(uint256 length, uint256 max);
@@ -61,17 +63,20 @@ sol! {
         error ERC2612InvalidSigner(address signer, address owner);
         error EmptyBatch(bytes32 root);
         error Expired(uint256 id, uint64 until, uint64 slot);
+        error FeeTooSmall(uint256 paid, uint256 fee);
         error FewerChunksThanCheckpointed(bytes32 id, uint64 chunkCount, uint64 last);
         error IsJailed(address node);
         error IsLeaving(address node);
         error JoinedLater(uint256 id, address node);
         error KeyTaken(bytes32 consensusKey, address node);
         error LastValidator(address node);
+        error LeaseLength(uint64 slots, uint64 max);
         error LengthMismatch(uint256 hashes, uint256 sizes);
         error MalformedAction(uint8 action, uint256 length);
+        error NoChunk(uint64 number);
         error NoVerifier(uint8 kind);
         error NotEligible(address node);
-        error NotHolder(bytes32 chunkHash, address node);
+        error NotHolder(uint64 number, address node);
         error NotLeaving(address node);
         error NotNode(address caller);
         error NotProposer(uint256 id, address caller);
@@ -81,23 +86,27 @@ sol! {
         error NotSessionOwner(bytes32 sessionId, address caller);
         error NotSessionParty(bytes32 id, address caller);
         error NotValidator(address node);
+        error NothingHeld(address node);
         error NothingToClaim(address node);
         error OnlyGovernor(address caller);
         error OnlySystem(address caller);
         error OnlyTimelock(address caller);
+        error OpeningCount(uint256 count, uint256 expected);
         error OpenProposal(uint256 id);
         error OtherAction(uint256 id);
+        error OverQuota(address payer, uint256 bytes_, uint256 quota);
         error OutOfBounds(bytes32 key, uint256 value, uint256 min, uint256 max);
         error ProofExists(address node, uint8 kind, uint64 slot);
+        error ProveFirst(address node, uint64 slot);
         error SameSigner(address signer);
         error SessionExists(bytes32 id);
         error SessionNotOpen(bytes32 id);
         error SizeMustGrow(bytes32 id, uint64 size, uint64 last);
         error SlotNotOpen(uint64 slot, uint64 open);
         error StillBonded(address node, uint64 until, uint64 slot);
-        error StillNode(address node);
+        error StillHolding(address node);
         error TooEarly(uint256 id, uint64 eta, uint64 slot);
-        error TooManyHolders(bytes32 chunkHash);
+        error TooManyHolders(uint64 number);
         error TooManyNodes();
         error TooManyValidators(uint256 max);
         error TransferFailed(address to, uint256 amount);
@@ -105,6 +114,8 @@ sol! {
         error UnknownParameter(bytes32 key);
         error UnknownProposal(uint256 id);
         error UnknownSupport(uint8 support);
+        error UrlTooLong(uint256 length, uint256 max);
+        error WrongOpening(uint64 number, uint256 leaf);
         error WrongState(uint256 id, uint8 is_, uint8 needed);
         error ZeroAddress();
         error ZeroHash(bytes32 sessionId, uint64 index);

@@ -120,7 +120,7 @@ pub fn genesis_changes(genesis: &Genesis) -> Result<StateChanges, ExecutionError
         (
             6,
             WORK_CREDITS,
-            (PARAM_REGISTRY, TIMELOCK, validators).abi_encode_params(),
+            (PARAM_REGISTRY, TIMELOCK, LUCID_CHUNK_STORE, validators).abi_encode_params(),
         ),
         (7, LUCID, Vec::new()),
     ];

@@ -22,6 +22,8 @@ pub struct NodeConfig {
     pub rpc: RpcSection,
     /// `[monitor]`
     pub monitor: MonitorSection,
+    /// `[custody]`
+    pub custody: CustodySection,
     /// `[mempool]`
     pub mempool: MempoolSection,
     /// `[state]`
@@ -123,6 +125,28 @@ pub struct MonitorSection {
     pub enabled: bool,
     /// Where to listen.
     pub listen: String,
+}
+
+/// `[custody]`: encrypted chunks that this node keeps for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CustodySection {
+    /// Whether to keep any.
+    pub enabled: bool,
+    /// Where to take and serve them.
+    pub listen: String,
+    /// How others reach it, as the chain is told; empty for `http://` and `listen`.
+    pub url: String,
+    /// Most bytes of chunks.
+    pub quota: u64,
+    /// Seconds from one round to the next.
+    pub every_seconds: u64,
+    /// Seconds that a missing holder is waited for before the next in the order steps in.
+    pub grace_seconds: u64,
+    /// Most connections.
+    pub max_connections: usize,
+    /// Most chunks received at once.
+    pub max_uploads: usize,
 }
 
 /// `[mempool]`
@@ -246,6 +270,31 @@ impl Default for MonitorSection {
     }
 }
 
+impl Default for CustodySection {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: "127.0.0.1:26658".to_owned(),
+            url: String::new(),
+            quota: 16 << 30,
+            every_seconds: 5,
+            grace_seconds: 120,
+            max_connections: 128,
+            max_uploads: 8,
+        }
+    }
+}
+
+impl CustodySection {
+    /// How others reach it.
+    pub fn door(&self) -> String {
+        match self.url.as_str() {
+            "" => format!("http://{}", self.listen),
+            url => url.to_owned(),
+        }
+    }
+}
+
 impl Default for MempoolSection {
     fn default() -> Self {
         Self {
@@ -281,6 +330,7 @@ impl NodeConfig {
         for (key, listen) in [
             ("rpc.listen", &self.rpc.listen),
             ("monitor.listen", &self.monitor.listen),
+            ("custody.listen", &self.custody.listen),
         ] {
             if listen.parse::<SocketAddr>().is_err() {
                 faults.add(
@@ -288,6 +338,18 @@ impl NodeConfig {
                     format!("'{listen}' is not ADDRESS:PORT, such as 127.0.0.1:8545"),
                 );
             }
+        }
+        if self.custody.enabled && !self.rpc.enabled {
+            faults.add(
+                "custody.enabled",
+                "it needs rpc.enabled: custody asks the node there",
+            );
+        }
+        if !self.custody.url.is_empty() && !lucid_custody::transfer::is_door(&self.custody.url) {
+            faults.add(
+                "custody.url",
+                format!("'{}' is not http://HOST:PORT", self.custody.url),
+            );
         }
         let addresses = [
             ("p2p.listen", std::slice::from_ref(&self.p2p.listen)),
@@ -366,6 +428,26 @@ impl NodeConfig {
                 self.mempool.max_per_sender as u64,
                 1,
                 100_000,
+            ),
+            ("custody.quota", self.custody.quota, 1 << 20, 1 << 60),
+            ("custody.every_seconds", self.custody.every_seconds, 1, 60),
+            (
+                "custody.grace_seconds",
+                self.custody.grace_seconds,
+                1,
+                86_400,
+            ),
+            (
+                "custody.max_connections",
+                self.custody.max_connections as u64,
+                1,
+                10_000,
+            ),
+            (
+                "custody.max_uploads",
+                self.custody.max_uploads as u64,
+                1,
+                1_000,
             ),
             ("state.history", self.state.history, 16, 1_000_000),
             ("state.cache", self.state.cache, 4 << 20, 64 << 30),
@@ -449,6 +531,7 @@ impl NodeConfig {
         };
         note(server(&self.rpc) != server(&new.rpc), "rpc", false);
         note(self.monitor != new.monitor, "monitor", false);
+        note(self.custody != new.custody, "custody", false);
         note(
             self.state.snapshot_every != new.state.snapshot_every,
             "state.snapshot_every",

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use lucid_chain_types::GenesisError;
 use lucid_consensus::ConsensusError;
+use lucid_custody::CustodyError;
 use lucid_execution::ExecutionError;
 use lucid_gossip::GossipError;
 use lucid_ledger::LedgerError;
@@ -109,6 +110,9 @@ pub enum NodeError {
     /// Transactions and snapshots among peers.
     #[error(transparent)]
     Gossip(#[from] GossipError),
+    /// Chunks kept for others.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
     /// JSON-RPC.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -126,6 +130,7 @@ impl NodeError {
                 | Self::Model(ModelError::InUse { .. } | ModelError::Mongo(_))
                 | Self::Consensus(ConsensusError::Listen { .. })
                 | Self::Gossip(GossipError::Listen { .. })
+                | Self::Custody(CustodyError::File { .. })
                 | Self::Rpc(RpcError::Listen { .. })
         ) || matches!(self, Self::Ledger(error) if error.is_disk())
     }

@@ -10,6 +10,7 @@
 //!      /data/                blocks and state
 //!      /readmodel/           the read model, where it is the embedded one; made from the blocks
 //!      /snapshots/           the newest two snapshots, see state.snapshot_every
+//!      /custody/             chunks kept for others, see lucid_custody::files
 //!      /consensus/           write-ahead log, and the signer's memory of what it signed
 //! ```
 //!
@@ -95,6 +96,11 @@ impl Home {
     /// Snapshots of the chain, for others and for backups.
     pub fn snapshots(&self) -> PathBuf {
         self.0.join("snapshots")
+    }
+
+    /// Chunks kept for others.
+    pub fn custody(&self) -> PathBuf {
+        self.0.join("custody")
     }
 
     /// The engine's files.

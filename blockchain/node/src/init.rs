@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256, U256};
@@ -50,6 +50,8 @@ pub struct NetworkOptions {
     pub accounts: Vec<GenesisAccount>,
     /// Governed parameters away from their defaults.
     pub parameters: Vec<GenesisParameter>,
+    /// Whether the nodes keep chunks for others.
+    pub custody: bool,
 }
 
 /// Addresses of one node.
@@ -65,6 +67,8 @@ pub struct NodePlace {
     pub rpc: u16,
     /// Port of `/health` and `/metrics`, on loopback.
     pub monitor: u16,
+    /// Port of chunks.
+    pub custody: u16,
 }
 
 impl NodePlace {
@@ -76,18 +80,20 @@ impl NodePlace {
             gossip: 26_657,
             rpc: 8_545,
             monitor: 9_090,
+            custody: 26_658,
         }
     }
 
-    /// The `index`-th of several nodes on one machine: four ports each from `base` on.
+    /// The `index`-th of several nodes on one machine: five ports each from `base` on.
     pub fn shared(base: u16, index: u16) -> Self {
-        let first = base.saturating_add(index.saturating_mul(4));
+        let first = base.saturating_add(index.saturating_mul(5));
         Self {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             p2p: first,
             gossip: first.saturating_add(1),
             rpc: first.saturating_add(2),
             monitor: first.saturating_add(3),
+            custody: first.saturating_add(4),
         }
     }
 
@@ -182,7 +188,7 @@ pub fn network(options: &NetworkOptions) -> Result<Network, NodeError> {
         } else {
             Role::Full
         };
-        let config = node_config(index, role, &nodes, &options.places)?;
+        let config = node_config(index, role, &nodes, options)?;
         write_new(&home.config_path(), &config)?;
     }
     // Last, since it is what says that a network is there.
@@ -239,8 +245,9 @@ fn node_config(
     index: usize,
     role: Role,
     nodes: &[Home],
-    places: &[NodePlace],
+    options: &NetworkOptions,
 ) -> Result<String, NodeError> {
+    let places = &options.places;
     let Some(own) = places.get(index) else {
         return Err(NodeError::Places {
             nodes: nodes.len(),
@@ -254,6 +261,8 @@ fn node_config(
     config.gossip.listen = own.multiaddress(own.gossip);
     config.rpc.listen = format!("127.0.0.1:{}", own.rpc);
     config.monitor.listen = format!("127.0.0.1:{}", own.monitor);
+    config.custody.enabled = options.custody;
+    config.custody.listen = SocketAddr::new(own.host, own.custody).to_string();
     for (other, (home, place)) in nodes.iter().zip(places).enumerate() {
         if other != index {
             let id = peer_id(home)?;

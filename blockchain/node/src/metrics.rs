@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lucid_chain_types::{Certificate, Header, Height};
+use lucid_custody::tally::Tally;
 use lucid_ledger::PoolStatus;
 use lucid_rpc::SyncProgress;
 use lucid_rpc::metrics as table;
@@ -106,6 +107,24 @@ impl Surroundings {
         table::STATE_OLDEST.set_count(self.oldest_state);
         table::SYNC_ACTIVE.set_count(self.sync.syncing.into());
         table::SYNC_LAG.set_count(self.sync.highest.0.saturating_sub(self.height.0));
+    }
+}
+
+/// What custody has counted.
+pub(crate) fn custody(tally: &Tally) {
+    table::CUSTODY_CHUNKS.set_count(Tally::get(&tally.held));
+    table::CUSTODY_BYTES.set_count(Tally::get(&tally.bytes));
+    for (metric, count) in [
+        (table::CUSTODY_SERVED, &tally.served_bytes),
+        (table::CUSTODY_RECEIVED, &tally.received),
+        (table::CUSTODY_FETCHED, &tally.fetched),
+        (table::CUSTODY_REFUSED, &tally.refused),
+        (table::CUSTODY_PROVEN, &tally.proven),
+        (table::CUSTODY_LOST, &tally.lost),
+        (table::CUSTODY_PRUNED, &tally.pruned),
+        (table::CUSTODY_FAULTS, &tally.faults),
+    ] {
+        metric.raise(Tally::get(count));
     }
 }
 

@@ -9,7 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_chain_types::{Height, NodeId, ValidatorSet};
+use lucid_client::{Client, Wallet};
 use lucid_consensus::{ConsensusKey, Handle as Engine, Start};
+use lucid_custody::files::Files;
+use lucid_custody::tally::Tally;
+use lucid_custody::{CustodyError, keeper};
 use lucid_gossip::{GossipEvent, GossipSettings, Handle as Gossip, Status, Verdict, VerdictReply};
 use lucid_ledger::{Arrival, Ledger, LedgerOptions, Pool, Snapshots, SubmitError};
 use lucid_poot::vrf::VrfSecret;
@@ -75,6 +79,8 @@ pub struct Listening {
     pub rpc: Option<SocketAddr>,
     /// `/health` and `/metrics`.
     pub monitor: Option<SocketAddr>,
+    /// Chunks.
+    pub custody: Option<SocketAddr>,
 }
 
 /// Runs a node until it is told to stop or cannot go on.
@@ -216,11 +222,18 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
             )
         }
     };
+    let keeping = match &rpc {
+        Some(rpc) if config.custody.enabled => {
+            Some(keep_chunks(&home, &config, rpc.local_addr, stop.clone()).await?)
+        }
+        _ => None,
+    };
     if let Some(ready) = ready {
         // Whoever asked may have gone.
         let _gone = ready.send(Listening {
             rpc: rpc.as_ref().map(|rpc| rpc.local_addr),
             monitor: monitor_at,
+            custody: keeping.as_ref().map(|keeping| keeping.listen),
         });
     }
     let (making, settings) = watch::channel(making(&config));
@@ -247,6 +260,7 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
         config: config.clone(),
         rpc_limits: rpc.as_ref().map(RpcHandle::limits_setter),
         levels,
+        custody: keeping.as_ref().map(|keeping| Arc::clone(&keeping.tally)),
     }));
 
     let driving = tokio::spawn(driver.run(events, stop));
@@ -261,6 +275,10 @@ pub async fn run(options: RunOptions) -> Result<(), NodeError> {
     match &outcome {
         Ok(()) => info!("stopping"),
         Err(error) => error!(%error, "stopping"),
+    }
+    if let Some(keeping) = keeping {
+        // What it was about to do, the next run finds again; a file is whole or not there.
+        keeping.task.abort();
     }
     if let Some(rpc) = rpc {
         rpc.stop().await;
@@ -381,6 +399,62 @@ async fn serve_rpc(
     Ok(Some(
         lucid_rpc::serve(settings, ledger.clone(), pool.clone(), network).await?,
     ))
+}
+
+/// Custody that runs.
+struct Keeping {
+    task: tokio::task::JoinHandle<()>,
+    listen: SocketAddr,
+    tally: Arc<Tally>,
+}
+
+/// Starts to keep chunks. It asks this node by JSON-RPC, as it would another.
+async fn keep_chunks(
+    home: &Home,
+    config: &NodeConfig,
+    rpc: SocketAddr,
+    stop: watch::Receiver<bool>,
+) -> Result<Keeping, NodeError> {
+    let section = &config.custody;
+    let fault = |source| NodeError::Listen {
+        address: section.listen.clone(),
+        source,
+    };
+    let listener = TcpListener::bind(&section.listen).await.map_err(fault)?;
+    let listen = listener.local_addr().map_err(fault)?;
+    let (folder, quota) = (home.custody(), section.quota);
+    let files = blocking(move || Ok(Files::open(&folder, quota)?)).await?;
+    // Whoever listens everywhere is reached on loopback.
+    let reached = match rpc.ip() {
+        ip if ip.is_unspecified() && ip.is_ipv4() => SocketAddr::from(([127, 0, 0, 1], rpc.port())),
+        ip if ip.is_unspecified() => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, rpc.port())),
+        _ => rpc,
+    };
+    let client = Client::new(&format!("http://{reached}")).map_err(CustodyError::from)?;
+    let wallet = Wallet::from_bytes(&*home.key(KeyFile::Operator)?)?;
+    let tally = Arc::new(Tally::default());
+    let task = tokio::spawn(keeper::run(
+        keeper::Settings {
+            wallet,
+            client,
+            files,
+            listener,
+            url: section.door(),
+            every: Duration::from_secs(section.every_seconds),
+            grace: Duration::from_secs(section.grace_seconds),
+            limits: lucid_custody::door::Limits {
+                connections: section.max_connections,
+                uploads: section.max_uploads,
+            },
+            tally: Arc::clone(&tally),
+        },
+        stop,
+    ));
+    Ok(Keeping {
+        task,
+        listen,
+        tally,
+    })
 }
 
 async fn serve_monitor(
@@ -533,6 +607,7 @@ struct Around {
     config: NodeConfig,
     rpc_limits: Option<Box<dyn Fn(RpcLimits) + Send + Sync>>,
     levels: Option<Levels>,
+    custody: Option<Arc<Tally>>,
 }
 
 /// Keeps an eye on peers and disk, writes the pool down, and reads the configuration again on SIGHUP.
@@ -607,6 +682,9 @@ impl Around {
             height,
         }
         .record();
+        if let Some(tally) = &self.custody {
+            metrics::custody(tally);
+        }
         self.peers.send_replace(list);
         let status = Status {
             height,

@@ -84,8 +84,12 @@ pub struct Session {
 pub struct Chunk {
     /// Hash of the encrypted chunk.
     pub hash: B256,
+    /// Its number in the chunk store.
+    pub number: u64,
     /// Its bytes.
     pub size: u32,
+    /// The slot that the commitment paid until.
+    pub expiry: u64,
     /// Block of the commitment.
     pub height: u64,
     /// Its time.
@@ -94,7 +98,7 @@ pub struct Chunk {
     pub tx: B256,
 }
 
-/// `chunk_holders`, by `hash` and `nodeId`.
+/// `chunk_holders`, by `number` and `nodeId`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {

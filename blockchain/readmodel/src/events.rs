@@ -22,9 +22,9 @@ pub(crate) mod anchors {
 )]
 pub(crate) mod chunks {
     alloy_sol_types::sol! {
-        event ChunkCommitted(bytes32 indexed sessionId, uint64 indexed index, bytes32 indexed chunkHash, uint32 size);
-        event CustodyAccepted(bytes32 indexed chunkHash, address indexed node);
-        event CustodyReleased(bytes32 indexed chunkHash, address indexed node);
+        event ChunkCommitted(bytes32 indexed sessionId, uint64 indexed index, bytes32 indexed chunkHash, uint64 number, uint32 size, uint64 expiry);
+        event CustodyAccepted(uint64 indexed number, address indexed node);
+        event CustodyReleased(uint64 indexed number, address indexed node);
     }
 }
 

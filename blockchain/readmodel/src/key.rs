@@ -24,7 +24,7 @@ pub enum Collection {
     LeaderSchedule,
     /// Sessions in the order in which they came, for lists of them.
     SessionOrder,
-    /// Who says it holds a chunk, by the chunk's hash: it may be said before the chunk is committed to.
+    /// Who says it holds a chunk, by the chunk's number.
     ChunkHolders,
 }
 
@@ -87,7 +87,7 @@ const SESSION_ORDER: &[Field] = &[
     field("session_id", FieldKind::Hash),
 ];
 const CHUNK_HOLDERS: &[Field] = &[
-    field("hash", FieldKind::Hash),
+    field("number", FieldKind::Number),
     field("nodeId", FieldKind::Node),
 ];
 
@@ -269,18 +269,18 @@ impl Key {
     }
 
     /// A node that holds a chunk.
-    pub fn holder(chunk: B256, node: Address) -> Self {
+    pub fn holder(chunk: u64, node: Address) -> Self {
         Self::of(
             Collection::ChunkHolders,
-            [Part::Hash(chunk), Part::Node(node)],
+            [Part::Number(chunk), Part::Node(node)],
         )
     }
 
     /// All that hold a chunk.
-    pub fn holders(chunk: B256) -> Self {
+    pub fn holders(chunk: u64) -> Self {
         Self {
             collection: Collection::ChunkHolders,
-            parts: vec![Part::Hash(chunk)],
+            parts: vec![Part::Number(chunk)],
         }
     }
 

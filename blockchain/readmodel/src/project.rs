@@ -175,7 +175,9 @@ fn chunk(log: &Log, at: At, changes: &mut Vec<Change>) -> Result<(), ModelError>
     if let Some(event) = read::<chunks::ChunkCommitted>(log) {
         let fields = Chunk {
             hash: event.chunkHash,
+            number: event.number,
             size: event.size,
+            expiry: event.expiry,
             height,
             ts,
             tx,
@@ -185,10 +187,10 @@ fn chunk(log: &Log, at: At, changes: &mut Vec<Change>) -> Result<(), ModelError>
             &fields,
         )?);
     } else if let Some(event) = read::<chunks::CustodyAccepted>(log) {
-        let key = Key::holder(event.chunkHash, event.node);
+        let key = Key::holder(event.number, event.node);
         changes.push(Change::set(key, &Holder { height, ts, tx })?);
     } else if let Some(event) = read::<chunks::CustodyReleased>(log) {
-        let key = Key::holder(event.chunkHash, event.node);
+        let key = Key::holder(event.number, event.node);
         changes.push(Change::Remove { key });
     }
     Ok(())

@@ -229,6 +229,68 @@ pub const DISK_FREE: Metric = gauge(
     "Bytes free on the disk of the node's folder.",
 );
 
+// custody
+/// Chunks that the chain says this node holds.
+pub const CUSTODY_CHUNKS: Metric = gauge(
+    "lucid_custody_chunks",
+    Unit::Count,
+    "Chunks that the chain says this node holds.",
+);
+/// Bytes of chunks kept for others.
+pub const CUSTODY_BYTES: Metric = gauge(
+    "lucid_custody_bytes",
+    Unit::Bytes,
+    "Bytes of chunks kept for others.",
+);
+/// Bytes of chunks served.
+pub const CUSTODY_SERVED: Metric = counter(
+    "lucid_custody_served_bytes_total",
+    Unit::Bytes,
+    "Bytes of chunks served.",
+);
+/// Chunks pushed to this node.
+pub const CUSTODY_RECEIVED: Metric = counter(
+    "lucid_custody_received_total",
+    Unit::Count,
+    "Chunks pushed to this node.",
+);
+/// Chunks fetched from other holders.
+pub const CUSTODY_FETCHED: Metric = counter(
+    "lucid_custody_fetched_total",
+    Unit::Count,
+    "Chunks fetched from other holders.",
+);
+/// Uploads and connections for chunks refused by a limit or for their bytes.
+pub const CUSTODY_REFUSED: Metric = counter(
+    "lucid_custody_refused_total",
+    Unit::Count,
+    "Uploads and connections for chunks refused by a limit or for their bytes.",
+);
+/// Slots whose challenges were answered.
+pub const CUSTODY_PROVEN: Metric = counter(
+    "lucid_custody_proven_total",
+    Unit::Count,
+    "Slots whose challenges were answered.",
+);
+/// Challenged chunks that could not be opened.
+pub const CUSTODY_LOST: Metric = counter(
+    "lucid_custody_lost_total",
+    Unit::Count,
+    "Challenged chunks that could not be opened.",
+);
+/// Chunks whose silent holders this node struck off.
+pub const CUSTODY_PRUNED: Metric = counter(
+    "lucid_custody_pruned_total",
+    Unit::Count,
+    "Chunks whose silent holders this node struck off.",
+);
+/// Rounds of custody that failed.
+pub const CUSTODY_FAULTS: Metric = counter(
+    "lucid_custody_faults_total",
+    Unit::Count,
+    "Rounds of custody that failed.",
+);
+
 // machine
 /// How far this clock was ahead of the last proposal's time when it came in, s: a little is the way here, negative means that its leader's clock is ahead.
 pub const CLOCK_SKEW: Metric = gauge(
@@ -321,6 +383,16 @@ pub const ALL: &[Metric] = &[
     STATE_OLDEST,
     DISK_USED,
     DISK_FREE,
+    CUSTODY_CHUNKS,
+    CUSTODY_BYTES,
+    CUSTODY_SERVED,
+    CUSTODY_RECEIVED,
+    CUSTODY_FETCHED,
+    CUSTODY_REFUSED,
+    CUSTODY_PROVEN,
+    CUSTODY_LOST,
+    CUSTODY_PRUNED,
+    CUSTODY_FAULTS,
     CLOCK_SKEW,
     PROCESS_START,
     BUILD,

@@ -137,8 +137,11 @@ pub(crate) fn chunks(node: &Backend, args: &mut Arguments<'_>) -> CallResult<Mod
     let page = store.query(&query)?;
     let mut items = Vec::with_capacity(page.items.len());
     for mut chunk in page.items {
+        let number = chunk.get("number").and_then(Value::as_u64);
+        let number = number
+            .ok_or_else(|| CallError::Internal(format!("a document has no 'number': {chunk:?}")))?;
         let holders = store.query(&Query {
-            prefix: Key::holders(hash(&chunk, "hash")?),
+            prefix: Key::holders(number),
             ..Query::all(Collection::ChunkHolders, MAX_HOLDERS)
         })?;
         let nodes = holders.items.into_iter();

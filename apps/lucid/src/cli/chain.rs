@@ -239,7 +239,7 @@ pub struct InitArgs {
     /// Address of each node, in order; without it all are on 127.0.0.1 with ports of their own
     #[arg(long, value_delimiter = ',')]
     pub hosts: Vec<IpAddr>,
-    /// First port of the first node on one address: peers, transactions, JSON-RPC and monitoring follow each other
+    /// First port of the first node on one address: peers, transactions, JSON-RPC, monitoring and chunks follow each other
     #[arg(long, default_value_t = 26_600)]
     pub base_port: u16,
     /// An account that starts with coins: ADDRESS=LUCID; besides the operators and one made for you (funded.key)
@@ -248,6 +248,9 @@ pub struct InitArgs {
     /// A governed parameter that does not start at its default: KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE")]
     pub param: Vec<String>,
+    /// Let the nodes keep encrypted chunks for others
+    #[arg(long)]
+    pub custody: bool,
 }
 
 /// How fast a chain runs.

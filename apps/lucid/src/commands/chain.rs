@@ -105,6 +105,7 @@ fn init(app: &App, args: &InitArgs) -> Result<()> {
             .iter()
             .map(|text| parameter(text))
             .collect::<Result<_>>()?,
+        custody: args.custody,
     })
     .map_err(|error| exit(USAGE, error.to_string()))?;
     let hash = made.genesis.hash();

@@ -68,7 +68,7 @@ fn what_the_genesis_file_says_can_be_read_from_the_contracts() {
         net.chain.genesis().validators
     );
     let parameters = view.parameters().unwrap();
-    assert_eq!(parameters.len(), 12);
+    assert_eq!(parameters.len(), 16);
     let get = |key: &str| {
         parameters
             .iter()

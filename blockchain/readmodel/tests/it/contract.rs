@@ -133,8 +133,8 @@ fn reads_pages_in_order(store: &dyn Collections, all: &crate::support::Contents)
     }
     // A place outside of what is asked for has nothing behind it.
     let other = Query {
-        after: Some(Key::holder(hash(2), node(1))),
-        prefix: Key::holders(hash(1)),
+        after: Some(Key::holder(2, node(1))),
+        prefix: Key::holders(1),
         ..Query::all(Collection::ChunkHolders, 5)
     };
     assert!(store.query(&other).unwrap().items.is_empty());

@@ -132,10 +132,12 @@ fn a_chunk_and_who_gave_it_up() {
         sessionId: hash(1),
         index: 3,
         chunkHash: hash(2),
+        number: 77,
         size: 1_000,
+        expiry: 720,
     };
     let released = CustodyReleased {
-        chunkHash: hash(2),
+        number: 77,
         node: node(4),
     };
     let logs = vec![
@@ -147,13 +149,13 @@ fn a_chunk_and_who_gave_it_up() {
         set(&changes, &Key::chunk(hash(1), 3)),
         json!({
             "_id": format!("{}:3", text(hash(1))), "session_id": text(hash(1)), "idx": 3, "hash": text(hash(2)),
-            "size": 1_000, "height": 2, "ts": 1_700_000_002_000u64, "tx": text(keccak256([9])),
+            "number": 77, "expiry": 720, "size": 1_000, "height": 2, "ts": 1_700_000_002_000u64, "tx": text(keccak256([9])),
         })
     );
     assert_eq!(
         changes[1],
         Change::Remove {
-            key: Key::holder(hash(2), node(4))
+            key: Key::holder(77, node(4))
         }
     );
 }
@@ -290,7 +292,7 @@ proptest! {
         let first = [
             keccak256("SessionOpened(bytes32,address,address,bytes32,bytes32)"),
             keccak256("Checkpoint(bytes32,uint64,bytes32)"),
-            keccak256("ChunkCommitted(bytes32,uint64,bytes32,uint32)"),
+            keccak256("ChunkCommitted(bytes32,uint64,bytes32,uint64,uint32,uint64)"),
             keccak256("ProofAccepted(address,uint8,uint64,uint64)"),
             keccak256("Credited(address,uint8,uint64,uint64)"),
             B256::ZERO,

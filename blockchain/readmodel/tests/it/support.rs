@@ -17,9 +17,9 @@ sol! {
     event Checkpoint(bytes32 indexed id, uint64 size, bytes32 root);
     event SessionClosed(bytes32 indexed id, address indexed owner, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount);
     event SessionRegistered(bytes32 indexed id, address indexed owner, bytes32 sessionKey, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount);
-    event ChunkCommitted(bytes32 indexed sessionId, uint64 indexed index, bytes32 indexed chunkHash, uint32 size);
-    event CustodyAccepted(bytes32 indexed chunkHash, address indexed node);
-    event CustodyReleased(bytes32 indexed chunkHash, address indexed node);
+    event ChunkCommitted(bytes32 indexed sessionId, uint64 indexed index, bytes32 indexed chunkHash, uint64 number, uint32 size, uint64 expiry);
+    event CustodyAccepted(uint64 indexed number, address indexed node);
+    event CustodyReleased(uint64 indexed number, address indexed node);
     event ProofAccepted(address indexed node, uint8 kind, uint64 slot, uint64 value);
     event Credited(address indexed node, uint8 kind, uint64 slot, uint64 value);
 
@@ -99,23 +99,13 @@ fn event_log((what, whom, number): Event) -> Log {
                 sessionId: id,
                 index: number.wrapping_neg(),
                 chunkHash: hash(number),
+                number,
                 size: 9,
+                expiry: 720,
             },
         ),
-        5 => log(
-            LUCID_CHUNK_STORE,
-            &CustodyAccepted {
-                chunkHash: id,
-                node: who,
-            },
-        ),
-        6 => log(
-            LUCID_CHUNK_STORE,
-            &CustodyReleased {
-                chunkHash: id,
-                node: who,
-            },
-        ),
+        5 => log(LUCID_CHUNK_STORE, &CustodyAccepted { number, node: who }),
+        6 => log(LUCID_CHUNK_STORE, &CustodyReleased { number, node: who }),
         _ => log(
             WORK_CREDITS,
             &ProofAccepted {

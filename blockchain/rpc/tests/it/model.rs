@@ -13,9 +13,9 @@ sol! {
     function openSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 policyHash) external;
     function checkpoint(bytes32 id, uint64 size, bytes32 root) external;
     function closeSession(bytes32 id, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external;
-    function commitBatch(bytes32 sessionId, uint64 firstIndex, bytes32[] chunkHashes, uint32[] chunkSizes) external;
-    function acceptCustody(bytes32[] chunkHashes) external;
-    function releaseCustody(bytes32[] chunkHashes) external;
+    function commitBatch(bytes32 sessionId, uint64 firstIndex, bytes32[] chunkHashes, bytes32[] storageRoots, uint32[] sizes, uint64 slots) external payable;
+    function acceptCustody(uint64[] numbers) external;
+    function releaseCustody(uint64[] numbers) external;
 
     struct TaskProof { address node; uint64 slot; uint8 kind; uint64 value; bytes evidence; bytes signature; }
     function submit(TaskProof[] calldata proofs) external;
@@ -98,14 +98,18 @@ async fn a_session_is_found_from_its_opening_to_its_chunks() {
         },
     );
     solo.mine();
-    solo.call(
+    let commit = commitBatchCall {
+        sessionId: id,
+        firstIndex: 0,
+        chunkHashes: vec![word(5), word(6), word(7)],
+        storageRoots: vec![word(9); 3],
+        sizes: vec![50, 60, 70],
+        slots: 720,
+    };
+    solo.submit(
         LUCID_CHUNK_STORE,
-        &commitBatchCall {
-            sessionId: id,
-            firstIndex: 0,
-            chunkHashes: vec![word(5), word(6), word(7)],
-            chunkSizes: vec![50, 60, 70],
-        },
+        10_u64.pow(16),
+        commit.abi_encode().into(),
     );
     let closed = solo.call(
         LUCID_ANCHORS,
@@ -174,14 +178,18 @@ async fn custody_work_and_schedules_are_what_the_contracts_say() {
     let (id, node) = (word(0xa1), solo.node.0);
     solo.register(0xa1);
     solo.submit(node, 10_u64.pow(18), Bytes::new());
-    solo.call(
+    let commit = commitBatchCall {
+        sessionId: id,
+        firstIndex: 0,
+        chunkHashes: vec![word(5), word(6)],
+        storageRoots: vec![word(9); 2],
+        sizes: vec![50, 60],
+        slots: 720,
+    };
+    solo.submit(
         LUCID_CHUNK_STORE,
-        &commitBatchCall {
-            sessionId: id,
-            firstIndex: 0,
-            chunkHashes: vec![word(5), word(6)],
-            chunkSizes: vec![50, 60],
-        },
+        10_u64.pow(16),
+        commit.abi_encode().into(),
     );
     solo.mine();
     by_operator(
@@ -189,7 +197,7 @@ async fn custody_work_and_schedules_are_what_the_contracts_say() {
         0,
         LUCID_CHUNK_STORE,
         &acceptCustodyCall {
-            chunkHashes: vec![word(5), word(6)],
+            numbers: vec![1, 2],
         },
     );
     // Another node registers, and signs a beacon that the first one sends: who makes blocks is seen without one.
@@ -228,9 +236,7 @@ async fn custody_work_and_schedules_are_what_the_contracts_say() {
         &solo,
         2,
         LUCID_CHUNK_STORE,
-        &releaseCustodyCall {
-            chunkHashes: vec![word(5)],
-        },
+        &releaseCustodyCall { numbers: vec![1] },
     );
     solo.mine();
     solo.follow();

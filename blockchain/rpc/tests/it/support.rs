@@ -288,7 +288,7 @@ pub(crate) fn sign(wallet: &Wallet, nonce: u64, to: Address, value: u64, input: 
         .sign(TxEip1559 {
             chain_id: CHAIN_ID,
             nonce,
-            gas_limit: 300_000,
+            gas_limit: 600_000,
             max_fee_per_gas: 10_000_000_000,
             max_priority_fee_per_gas: 1_000,
             to: TxKind::Call(to),

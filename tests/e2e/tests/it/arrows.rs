@@ -109,6 +109,11 @@ const TABLE: &[Row] = &[
     ),
     row("blockchain/client", "lucid-client", &["lucid-chain-types"]),
     row(
+        "blockchain/custody",
+        "lucid-custody",
+        &["lucid-chain-types", "lucid-client"],
+    ),
+    row(
         "blockchain/rpc",
         "lucid-rpc",
         &[
@@ -131,6 +136,7 @@ const TABLE: &[Row] = &[
             "lucid-chain-types",
             "lucid-client",
             "lucid-consensus",
+            "lucid-custody",
             "lucid-execution",
             "lucid-gossip",
             "lucid-ledger",
@@ -165,6 +171,7 @@ const ALL: &[&str] = &[
     "lucid-readmodel",
     "lucid-consensus",
     "lucid-client",
+    "lucid-custody",
     "lucid-rpc",
     "lucid-node",
     DESKTOP,

@@ -7,6 +7,7 @@ mod archive;
 mod bench;
 mod blocks;
 mod crashes;
+mod custody;
 mod devnet;
 mod faults;
 mod index;

@@ -35,7 +35,7 @@ const ANCHORS: Address = address!("00000000000000000000000000000000004c0001");
 /// More than what registering a session takes, and little enough for a score of them in the smallest block.
 const REGISTER_GAS: u64 = 200_000;
 /// Ports of one node on one address, see `chain init`.
-const PORTS: u16 = 4;
+const PORTS: u16 = 5;
 /// A transaction this often while there is load.
 const LOAD_PAUSE: Duration = Duration::from_millis(50);
 
@@ -47,6 +47,8 @@ pub(super) struct Plan {
     pub(super) full: u16,
     /// Each node in a network namespace of its own.
     pub(super) apart: bool,
+    /// The nodes keep chunks, and who does not answer for a slot is struck off.
+    pub(super) custody: bool,
 }
 
 impl Plan {
@@ -54,6 +56,7 @@ impl Plan {
         validators: 4,
         full: 0,
         apart: false,
+        custody: false,
     };
 }
 
@@ -122,6 +125,9 @@ impl Bench {
         let (validators, full) = (plan.validators.to_string(), plan.full.to_string());
         let mut args = vec!["--json", "chain", "init", "--out", name];
         args.extend(["--validators", &validators, "--full", &full]);
+        if plan.custody {
+            args.extend(["--custody", "--param", "custodySilence=1"]);
+        }
         let count = plan.validators + plan.full;
         let place = if plan.apart {
             let hosts: Vec<String> = (0..count).map(Switches::host).collect();
@@ -245,6 +251,23 @@ impl Network {
                 .is_ok_and(|status| status.height.0 >= height)
                 .then_some(())
         });
+    }
+
+    /// Ends all nodes that run, and starts them again so many slots later.
+    pub(super) fn jump(&mut self, slots: i64) {
+        let running: Vec<usize> = (0..self.nodes.len())
+            .filter(|&node| self.nodes[node].runs())
+            .collect();
+        for node in &mut self.nodes {
+            if node.runs() {
+                node.stop();
+            }
+            node.skew_ms += slots * i64::try_from(lucid_chain_types::SLOT_MS).unwrap();
+        }
+        for &node in &running {
+            self.nodes[node].start();
+        }
+        self.wait_until_up(&running);
     }
 
     /// The running node that is this validator.
@@ -430,7 +453,7 @@ impl Load {
 
 /// The account with coins. It counts its nonces itself.
 pub(super) struct Account {
-    wallet: Wallet,
+    pub(super) wallet: Wallet,
     chain_id: u64,
     nonce: Cell<u64>,
 }
@@ -570,6 +593,10 @@ impl Node {
             command.env("LUCID_CLOCK_SKEW_MS", self.skew_ms.to_string());
         }
         command
+    }
+
+    pub(super) fn runs(&mut self) -> bool {
+        self.child.get_mut().is_some()
     }
 
     pub(super) fn start(&mut self) {

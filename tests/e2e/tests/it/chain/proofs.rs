@@ -20,6 +20,7 @@ fn finality_is_proven_to_whoever_has_the_genesis_file_and_a_flipped_byte_is_refu
         validators: 1,
         full: 0,
         apart: false,
+        custody: false,
     });
     let sent = network.register(0);
     let height = network.wait_for_receipts(&[0], &[sent]).to_string();
@@ -80,6 +81,7 @@ fn finality_is_proven_to_whoever_has_the_genesis_file_and_a_flipped_byte_is_refu
             validators: 1,
             full: 0,
             apart: false,
+            custody: false,
         },
     );
     assert_eq!(verify("proof", "other/genesis.json").code, 11);

@@ -124,6 +124,7 @@ fn where_nobody_has_a_snapshot_the_blocks_are_fetched() {
         validators: 1,
         full: 1,
         apart: false,
+        custody: false,
     });
     network.nodes[0].start();
     network.wait_until_up(&[0]);

@@ -11,6 +11,7 @@ const ONE: Plan = Plan {
     validators: 1,
     full: 0,
     apart: false,
+    custody: false,
 };
 
 /// Runs the node, which has to end by itself.
