@@ -31,6 +31,11 @@ const TABLE: &[Row] = &[
     row("sessions/format", "lucid-format", &[]),
     row("sessions/store", "lucid-store", &["lucid-format"]),
     row("sessions/player", "lucid-player", &["lucid-format"]),
+    row(
+        "sessions/proof",
+        "lucid-proof",
+        &["lucid-chain-types", "lucid-format", "lucid-light"],
+    ),
     row("sessions/rdp", "lucid-rdp", &["lucid-format"]),
     row(
         "sessions/recorder",
@@ -121,6 +126,7 @@ const ALL: &[&str] = &[
     "lucid-format",
     "lucid-store",
     "lucid-player",
+    "lucid-proof",
     "lucid-rdp",
     "lucid-recorder",
     "lucid-chain-types",
@@ -318,6 +324,7 @@ fn the_pure_crates_bring_in_no_network_library() {
         "lucid-format",
         "lucid-player",
         "lucid-player-wasm",
+        "lucid-proof",
         "lucid-chain-types",
         "lucid-poot",
         "lucid-light",
