@@ -294,8 +294,11 @@ impl Asker<'_> {
         let ended =
             |seen: &Seen| matches!(seen.event, Event::Closed { .. } | Event::Registered { .. });
         let events = self.search(Of::Session(id), start, head, ended).await?;
-        if events.is_empty() && start.0 > 1 {
-            return self.search(Of::Session(id), Height(1), start, ended).await;
+        let begins = events.first().is_some_and(|seen| {
+            matches!(seen.event, Event::Opened { .. } | Event::Registered { .. })
+        });
+        if !begins && start.0 > 1 {
+            return self.search(Of::Session(id), Height(1), head, ended).await;
         }
         Ok(events)
     }
