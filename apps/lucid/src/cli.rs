@@ -327,6 +327,12 @@ pub struct VerifyArgs {
 pub struct ReplayArgs {
     /// A .lucid file, or the id of a session in the store
     pub recording: String,
+    /// Its proof file: the page then shows when it was anchored
+    #[arg(long, value_hint = ValueHint::FilePath, requires = "genesis")]
+    pub proof: Option<PathBuf>,
+    /// The chain's genesis file, from a source that you trust
+    #[arg(long, value_hint = ValueHint::FilePath, requires = "proof")]
+    pub genesis: Option<PathBuf>,
     #[command(flatten)]
     pub key: KeyArgs,
     /// Loopback port [default: a free one]

@@ -56,7 +56,8 @@ pub fn genesis(path: &Path) -> Result<TrustedGenesis> {
         .map_err(|error| exit(USAGE, format!("{}: {error}", path.display())))
 }
 
-fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
+/// A file of at most `most` bytes.
+pub fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
     let name = || path.display().to_string();
     let size = std::fs::metadata(path).with_context(name)?.len();
     if size > most as u64 {

@@ -51,7 +51,7 @@ const TABLE: &[Row] = &[
     row(
         "sessions/player-wasm",
         "lucid-player-wasm",
-        &["lucid-format", "lucid-player"],
+        &["lucid-format", "lucid-light", "lucid-player", "lucid-proof"],
     ),
     row("sessions/desktop", DESKTOP, &[]),
     row("blockchain/types", "lucid-chain-types", &[]),
