@@ -6,8 +6,9 @@ import {ILucidAnchors} from "./Interfaces.sol";
 
 /// @title Anchors of sessions (requirement C1)
 /// @notice A session's id is taken once, for good. Either in one transaction ({registerSession}), or opened, checkpointed while
-/// it runs, and closed. What a state proof must show without more is stored as it is; what need only be provable is stored as a
-/// hash and written out in the log.
+/// it runs, and closed. All that happened to it is in one hash chain, its log, whose end is stored: one storage slot proves all of
+/// it to who knows the steps. They are in the events and the blocks' numbers and times. Whoever takes an id first has it, so one
+/// looks at the opener and the owner too, not at the id alone.
 contract LucidAnchors is ILucidAnchors {
     enum Status {
         None,
@@ -20,20 +21,30 @@ contract LucidAnchors is ILucidAnchors {
         // Chunks of a closed session; of an open one, the size its last checkpoint covers.
         uint64 size;
         Status status;
-        // See {commitmentOf}.
-        bytes32 commitment;
-        // Of the last checkpoint; of a session that was opened and closed, its Merkle root.
-        bytes32 root;
+        // End of the hash chain of its steps, see {Step}.
+        bytes32 log;
         // Who opened it, where that was not the owner.
         address opener;
+    }
+
+    // First word of what is hashed for a step. The others, each in 32 bytes:
+    //   Opened      id, owner, opener, sessionKey, policyHash, number, time
+    //   Checkpoint  the log before, size, root, number, time
+    //   Closed      the log before, manifestHash, merkleRoot, chunkCount, the sender's batches, number, time
+    //   Batch       the sender's batches before, root, count, number, time
+    enum Step {
+        None,
+        Opened,
+        Checkpoint,
+        Closed,
+        Batch
     }
 
     // A Session in storage. The compiler would write the members of its first word one after the other, 200 gas each.
     struct Entry {
         // From the low end: owner (160 bits), size (64), status (8).
         uint256 head;
-        bytes32 commitment;
-        bytes32 root;
+        bytes32 log;
         address opener;
     }
 
@@ -45,6 +56,8 @@ contract LucidAnchors is ILucidAnchors {
 
     mapping(bytes32 id => Entry) private _sessions;
     mapping(bytes32 root => Batch) private _batches;
+    // Ends of the hash chains of each sender's batches.
+    mapping(address sender => bytes32) private _batchLogs;
 
     event SessionOpened(
         bytes32 indexed id, address indexed owner, address indexed opener, bytes32 sessionKey, bytes32 policyHash
@@ -61,7 +74,8 @@ contract LucidAnchors is ILucidAnchors {
         bytes32 merkleRoot,
         uint64 chunkCount
     );
-    event CheckpointBatch(bytes32 indexed root, address indexed sender, uint32 count);
+    // `previous`: the sender's batches before this one.
+    event CheckpointBatch(bytes32 indexed root, address indexed sender, uint32 count, bytes32 previous);
 
     error SessionExists(bytes32 id);
     error SessionNotOpen(bytes32 id);
@@ -81,7 +95,7 @@ contract LucidAnchors is ILucidAnchors {
     function openSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 policyHash) external {
         Entry storage entry = _take(id, owner);
         entry.head = _head(owner, 0, Status.Open);
-        entry.commitment = _openCommitment(sessionKey, policyHash);
+        entry.log = _opened(id, owner, sessionKey, policyHash);
         if (msg.sender != owner) entry.opener = msg.sender;
         emit SessionOpened(id, owner, msg.sender, sessionKey, policyHash);
     }
@@ -93,22 +107,22 @@ contract LucidAnchors is ILucidAnchors {
         (Entry storage entry, address owner, uint64 last) = _openFor(id);
         if (size <= last) revert SizeMustGrow(id, size, last);
         entry.head = _head(owner, size, Status.Open);
-        entry.root = root;
+        entry.log = keccak256(abi.encode(Step.Checkpoint, entry.log, size, root, block.number, block.timestamp));
         emit Checkpoint(id, size, root);
     }
 
-    /// @notice Closes an open session, once.
+    /// @notice Closes an open session, once. Its log then ends with all batches that the sender has sent so far.
     /// @param chunkCount At least what the last checkpoint covers.
     function closeSession(bytes32 id, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external {
         (Entry storage entry, address owner, uint64 last) = _openFor(id);
         if (chunkCount < last) revert FewerChunksThanCheckpointed(id, chunkCount, last);
         entry.head = _head(owner, chunkCount, Status.Closed);
-        entry.commitment = _closedCommitment(entry.commitment, manifestHash, merkleRoot);
-        entry.root = merkleRoot;
+        entry.log = _closed(entry.log, manifestHash, merkleRoot, chunkCount, _batchLogs[msg.sender]);
         emit SessionClosed(id, owner, manifestHash, merkleRoot, chunkCount);
     }
 
-    /// @notice Registers a finished session in one transaction. Writes two storage slots.
+    /// @notice Registers a finished session in one transaction: it is opened, with no policy, and closed, with no batches. Writes
+    /// two storage slots.
     function registerSession(
         bytes32 id,
         address owner,
@@ -119,7 +133,7 @@ contract LucidAnchors is ILucidAnchors {
     ) external {
         Entry storage entry = _take(id, owner);
         entry.head = _head(owner, chunkCount, Status.Closed);
-        entry.commitment = _closedCommitment(_openCommitment(sessionKey, 0), manifestHash, merkleRoot);
+        entry.log = _closed(_opened(id, owner, sessionKey, 0), manifestHash, merkleRoot, chunkCount, 0);
         emit SessionRegistered(id, owner, sessionKey, manifestHash, merkleRoot, chunkCount);
     }
 
@@ -130,14 +144,16 @@ contract LucidAnchors is ILucidAnchors {
         if (_batches[root].count != 0) revert BatchExists(root);
         // Heights fit in 64 bits.
         _batches[root] = Batch({sender: msg.sender, count: count, height: uint64(block.number)});
-        emit CheckpointBatch(root, msg.sender, count);
+        bytes32 previous = _batchLogs[msg.sender];
+        _batchLogs[msg.sender] = keccak256(abi.encode(Step.Batch, previous, root, count, block.number, block.timestamp));
+        emit CheckpointBatch(root, msg.sender, count, previous);
     }
 
     /// @notice A session. All zero where the id is free.
     function session(bytes32 id) external view returns (Session memory) {
         Entry storage entry = _sessions[id];
         uint256 head = entry.head;
-        return Session(_owner(head), _size(head), _status(head), entry.commitment, entry.root, entry.opener);
+        return Session(_owner(head), _size(head), _status(head), entry.log, entry.opener);
     }
 
     /// @notice Whose session it is, zero where the id is free.
@@ -150,29 +166,9 @@ contract LucidAnchors is ILucidAnchors {
         return _batches[root];
     }
 
-    /// @notice Whether a session was closed or registered with exactly these values. `policyHash` is zero for a registered one.
-    function matches(
-        bytes32 id,
-        bytes32 sessionKey,
-        bytes32 policyHash,
-        bytes32 manifestHash,
-        bytes32 merkleRoot,
-        uint64 chunkCount
-    ) external view returns (bool) {
-        Entry storage entry = _sessions[id];
-        uint256 head = entry.head;
-        return _status(head) == Status.Closed && _size(head) == chunkCount
-            && entry.commitment == commitmentOf(sessionKey, policyHash, manifestHash, merkleRoot);
-    }
-
-    /// @notice What is stored for a closed session:
-    /// `keccak(keccak(sessionKey, policyHash), manifestHash, merkleRoot)`, each value in 32 bytes.
-    function commitmentOf(bytes32 sessionKey, bytes32 policyHash, bytes32 manifestHash, bytes32 merkleRoot)
-        public
-        pure
-        returns (bytes32)
-    {
-        return _closedCommitment(_openCommitment(sessionKey, policyHash), manifestHash, merkleRoot);
+    /// @notice End of the hash chain of the batches that `sender` has sent; zero where there is none.
+    function batchLog(address sender) external view returns (bytes32) {
+        return _batchLogs[sender];
     }
 
     /// @notice Leaf of a batch: hashed twice, so that no inner node passes for one.
@@ -225,11 +221,19 @@ contract LucidAnchors is ILucidAnchors {
         return Status(uint8(head >> 224));
     }
 
-    function _openCommitment(bytes32 sessionKey, bytes32 policyHash) private pure returns (bytes32) {
-        return keccak256(abi.encode(sessionKey, policyHash));
+    function _opened(bytes32 id, address owner, bytes32 sessionKey, bytes32 policyHash) private view returns (bytes32) {
+        return keccak256(
+            abi.encode(Step.Opened, id, owner, msg.sender, sessionKey, policyHash, block.number, block.timestamp)
+        );
     }
 
-    function _closedCommitment(bytes32 open, bytes32 manifestHash, bytes32 merkleRoot) private pure returns (bytes32) {
-        return keccak256(abi.encode(open, manifestHash, merkleRoot));
+    function _closed(bytes32 log, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount, bytes32 batches)
+        private
+        view
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encode(Step.Closed, log, manifestHash, merkleRoot, chunkCount, batches, block.number, block.timestamp)
+        );
     }
 }

@@ -24,6 +24,8 @@ interface Vm {
     function deal(address account, uint256 balance) external;
     function etch(address target, bytes calldata code) external;
     function load(address target, bytes32 slot) external view returns (bytes32);
+    function roll(uint256 number) external;
+    function warp(uint256 time) external;
     function chainId(uint256 id) external;
     function getCode(string calldata artifact) external view returns (bytes memory);
     function addr(uint256 key) external pure returns (address);

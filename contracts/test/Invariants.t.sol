@@ -298,7 +298,7 @@ contract Recorders is Base {
             .call(abi.encodeCall(anchors.registerSession, (key(id), node(owner % 3), 0, 0, bytes32(who), count)));
         if (!ok) return;
         (firstOwner[id], taken[id], lastSize[id]) = (node(owner % 3), taken[id] + 1, count);
-        closed[id] = anchors.session(key(id)).commitment;
+        closed[id] = anchors.session(key(id)).log;
     }
 
     function checkpoint(uint256 who, uint256 id, uint64 size) external {
@@ -319,7 +319,7 @@ contract Recorders is Base {
         if (!ok) return;
         yes(count >= lastSize[id] && closed[id] == 0, "closed once, and covers its checkpoints");
         lastSize[id] = count;
-        closed[id] = anchors.session(key(id)).commitment;
+        closed[id] = anchors.session(key(id)).log;
     }
 
     function key(uint256 id) public pure returns (bytes32) {
@@ -352,7 +352,7 @@ contract AnchorsInvariants is Base {
             eq(session.size, recorders.lastSize(id), "size");
             bool closed = recorders.closed(id) != 0;
             yes((session.status == LucidAnchors.Status.Closed) == closed, "status");
-            if (closed) eq(session.commitment, recorders.closed(id), "commitment");
+            if (closed) eq(session.log, recorders.closed(id), "log");
         }
     }
 }

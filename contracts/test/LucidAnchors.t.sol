@@ -17,6 +17,42 @@ contract LucidAnchorsTest is Base {
         deployAll(4);
     }
 
+    // The steps of a log, written out from the documentation.
+    function opened(bytes32 id, address owner_, address opener_, bytes32 key, bytes32 policy)
+        private
+        view
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(uint256(1), id, owner_, opener_, key, policy, block.number, block.timestamp));
+    }
+
+    function checkpointed(bytes32 log, uint64 size, bytes32 root) private view returns (bytes32) {
+        return keccak256(abi.encode(uint256(2), log, size, root, block.number, block.timestamp));
+    }
+
+    function closed(bytes32 log, bytes32 manifest, bytes32 root, uint64 count, bytes32 batches)
+        private
+        view
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(uint256(3), log, manifest, root, count, batches, block.number, block.timestamp));
+    }
+
+    function batched(bytes32 log, bytes32 root, uint32 count) private view returns (bytes32) {
+        return keccak256(abi.encode(uint256(4), log, root, count, block.number, block.timestamp));
+    }
+
+    // A later block, at a later time.
+    function later() private {
+        vm.roll(block.number + 3);
+        vm.warp(block.timestamp + 5);
+    }
+
+    // Where the documentation says that a session's log is.
+    function logSlot(bytes32 id) private pure returns (bytes32) {
+        return bytes32(uint256(keccak256(abi.encode(id, uint256(0)))) + 1);
+    }
+
     function testFuzz_a_registered_session_shows_owner_and_count_and_proves_the_rest(
         bytes32 id,
         address owner_,
@@ -26,19 +62,16 @@ contract LucidAnchorsTest is Base {
         uint64 count
     ) public {
         vm.assume(id != 0 && owner_ != address(0));
+        later();
+        vm.prank(opener);
         anchors.registerSession(id, owner_, key, manifest, root, count);
         LucidAnchors.Session memory session = anchors.session(id);
         eq(session.owner, owner_, "owner");
+        eq(session.opener, address(0), "nobody else may close it");
         eq(session.size, count, "chunks");
         yes(session.status == LucidAnchors.Status.Closed, "closed");
-        yes(anchors.matches(id, key, 0, manifest, root, count), "matches");
-        yes(!anchors.matches(id, key, 0, manifest, ~root, count), "other root");
-        yes(!anchors.matches(id, key, 0, ~manifest, root, count), "other manifest");
-        yes(!anchors.matches(id, ~key, 0, manifest, root, count), "other key");
-        yes(!anchors.matches(id, key, bytes32(uint256(1)), manifest, root, count), "other policy");
-        unchecked {
-            yes(!anchors.matches(id, key, 0, manifest, root, count + 1), "other count");
-        }
+        eq(session.log, closed(opened(id, owner_, opener, key, 0), manifest, root, count, 0), "log");
+        eq(vm.load(address(anchors), logSlot(id)), session.log, "slot");
     }
 
     function test_registering_is_logged_in_full() public {
@@ -72,28 +105,33 @@ contract LucidAnchorsTest is Base {
     function test_from_open_to_closed() public {
         vm.prank(opener);
         anchors.openSession(ID, owner, KEY, POLICY);
+        bytes32 log = opened(ID, owner, opener, KEY, POLICY);
         LucidAnchors.Session memory session = anchors.session(ID);
         eq(session.opener, opener, "opener");
         yes(session.status == LucidAnchors.Status.Open, "open");
-        yes(!anchors.matches(ID, KEY, POLICY, 0, 0, 0), "nothing matches an open session");
+        eq(session.log, log, "opened");
+        later();
         vm.prank(opener);
         anchors.checkpoint(ID, 5, keccak256("5"));
+        log = checkpointed(log, 5, keccak256("5"));
+        later();
         vm.prank(owner);
         anchors.checkpoint(ID, 6, keccak256("6"));
+        log = checkpointed(log, 6, keccak256("6"));
         session = anchors.session(ID);
         eq(session.size, 6, "size");
-        eq(session.root, keccak256("6"), "root");
+        eq(session.log, log, "checkpoints");
+        later();
         vm.prank(opener);
         anchors.closeSession(ID, MANIFEST, ROOT, 6);
         session = anchors.session(ID);
-        eq(session.root, ROOT, "root");
-        eq(session.commitment, anchors.commitmentOf(KEY, POLICY, MANIFEST, ROOT), "commitment");
-        yes(anchors.matches(ID, KEY, POLICY, MANIFEST, ROOT, 6), "matches");
-        bytes memory closed = abi.encodeWithSelector(LucidAnchors.SessionNotOpen.selector, ID);
-        vm.expectRevert(closed);
+        eq(session.log, closed(log, MANIFEST, ROOT, 6, 0), "closed");
+        eq(vm.load(address(anchors), logSlot(ID)), session.log, "slot");
+        bytes memory notOpen = abi.encodeWithSelector(LucidAnchors.SessionNotOpen.selector, ID);
+        vm.expectRevert(notOpen);
         vm.prank(owner);
         anchors.closeSession(ID, MANIFEST, ROOT, 6);
-        vm.expectRevert(closed);
+        vm.expectRevert(notOpen);
         vm.prank(owner);
         anchors.checkpoint(ID, 7, ROOT);
     }
@@ -160,6 +198,32 @@ contract LucidAnchorsTest is Base {
         yes(!anchors.inBatch(~top, chosenId, size, root, path), "unknown batch");
         eq(anchors.batch(top).sender, opener, "sender");
         eq(anchors.batch(top).count, count, "count");
+    }
+
+    function test_batches_are_chained_by_sender_and_a_close_binds_those_of_who_closes() public {
+        vm.prank(opener);
+        anchors.openSession(ID, owner, KEY, POLICY);
+        bytes32 log = opened(ID, owner, opener, KEY, POLICY);
+        eq(anchors.batchLog(opener), 0, "none");
+        vm.prank(opener);
+        anchors.checkpointBatch(keccak256("a"), 3);
+        bytes32 batches = batched(0, keccak256("a"), 3);
+        eq(anchors.batchLog(opener), batches, "first");
+        later();
+        vm.prank(owner);
+        anchors.checkpointBatch(keccak256("b"), 4);
+        eq(anchors.batchLog(owner), batched(0, keccak256("b"), 4), "another's");
+        vm.expectEmit(true, true, true, true, address(anchors));
+        emit LucidAnchors.CheckpointBatch(keccak256("c"), opener, 5, batches);
+        vm.prank(opener);
+        anchors.checkpointBatch(keccak256("c"), 5);
+        batches = batched(batches, keccak256("c"), 5);
+        eq(anchors.batchLog(opener), batches, "second");
+        eq(vm.load(address(anchors), keccak256(abi.encode(opener, uint256(2)))), batches, "slot");
+        later();
+        vm.prank(opener);
+        anchors.closeSession(ID, MANIFEST, ROOT, 6);
+        eq(anchors.session(ID).log, closed(log, MANIFEST, ROOT, 6, batches), "closed");
     }
 
     function test_a_batch_of_a_stranger_says_nothing_about_a_session() public {

@@ -10,7 +10,7 @@ mod chain;
 
 pub use chain::{
     BackupArgs, ChainCommand, DevnetArgs, GovCommand, InitArgs, NodeArgs, PaceArg, ProposalArgs,
-    ProposeCommand, RestoreArgs, SignerArgs, SnapshotArgs, SyncArg, VoteArg,
+    ProposeCommand, RestoreArgs, RpcArgs, SignerArgs, SnapshotArgs, SyncArg, VoteArg,
 };
 
 /// Records remote-desktop sessions so that nobody can change them unnoticed.
@@ -59,7 +59,9 @@ pub enum Command {
     /// Check and pin the certificates of desktops
     #[command(subcommand)]
     Target(TargetCommand),
-    /// Check a recording: every chunk, order, end and signature; exit 0 only if it is complete
+    /// Write the proof of a recording's anchor: one file that is checked offline
+    Prove(ProveArgs),
+    /// Check a recording: every chunk, order, end and signature; with a proof, when each part was anchored
     Verify(VerifyArgs),
     /// Open a recording in the web player
     Replay(ReplayArgs),
@@ -281,11 +283,38 @@ pub enum TargetCommand {
     },
 }
 
+/// `lucid prove`
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// The id of a session in the store, or a .lucid file
+    pub recording: String,
+    /// Where to write the proof
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub rpc: RpcArgs,
+    /// Genesis file to check the proof with [default: genesis.json in the home folder, if there]
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub genesis: Option<PathBuf>,
+    /// Keep every checkpoint, however large the proof becomes
+    #[arg(long)]
+    pub all: bool,
+    /// Checkpoints that were sent in batches: a JSON list of {batch, size, root, path}
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub batched: Option<PathBuf>,
+}
+
 /// `lucid verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// A .lucid file, or the id of a session in the store
     pub recording: String,
+    /// Its proof file, from 'lucid prove': checks also when it was anchored, offline
+    #[arg(value_hint = ValueHint::FilePath, requires = "genesis")]
+    pub proof: Option<PathBuf>,
+    /// The chain's genesis file, from a source that you trust
+    #[arg(long, value_hint = ValueHint::FilePath, requires = "proof")]
+    pub genesis: Option<PathBuf>,
     #[command(flatten)]
     pub key: KeyArgs,
     /// Public key (hex) of the host that must have recorded it
@@ -298,6 +327,12 @@ pub struct VerifyArgs {
 pub struct ReplayArgs {
     /// A .lucid file, or the id of a session in the store
     pub recording: String,
+    /// Its proof file: the page then shows when it was anchored
+    #[arg(long, value_hint = ValueHint::FilePath, requires = "genesis")]
+    pub proof: Option<PathBuf>,
+    /// The chain's genesis file, from a source that you trust
+    #[arg(long, value_hint = ValueHint::FilePath, requires = "proof")]
+    pub genesis: Option<PathBuf>,
     #[command(flatten)]
     pub key: KeyArgs,
     /// Loopback port [default: a free one]

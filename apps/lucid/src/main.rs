@@ -109,6 +109,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
         Command::Gateway(args) => commands::gateway::run(&app, &args).map(|()| 0),
         Command::Session(command) => commands::session::run(&app, command).map(|()| 0),
         Command::Target(command) => commands::target::run(&app, &command).map(|()| 0),
+        Command::Prove(args) => commands::prove::run(&app, &args).map(|()| 0),
         Command::Verify(args) => commands::verify::run(&app, &args),
         Command::Replay(args) => commands::replay::run(&app, &args).map(|()| 0),
         Command::Export(args) => commands::export::run(&app, &args).map(|()| 0),

@@ -280,7 +280,11 @@ impl Client {
         .await
     }
 
-    async fn view<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, ClientError> {
+    pub(crate) async fn view<C: SolCall>(
+        &self,
+        to: Address,
+        call: &C,
+    ) -> Result<C::Return, ClientError> {
         let answer = self.call(to, &call.abi_encode().into()).await?;
         C::abi_decode_returns(&answer).map_err(|error| ClientError::Answer {
             method: "eth_call",

@@ -1,4 +1,4 @@
-//! What programs need to use a chain node: its methods, a wallet, and the calls of governance.
+//! What programs need to use a chain node: its methods, a wallet, and the calls of governance and of anchoring.
 //!
 //! ```text
 //!  Wallet ──sign──▶ Client::send ──HTTP──▶ node
@@ -9,6 +9,7 @@
 //! Start reading at [`Client`]. [`wire`] is how the `lucid_` methods' answers look; the node uses the same types. Plain HTTP only:
 //! nodes are asked over loopback, a private network or an onion service, which brings its own encryption.
 
+pub mod anchors;
 mod client;
 mod error;
 mod governance;

@@ -44,14 +44,17 @@ pub mod interfaces {
         }
 
         #[derive(Debug, PartialEq, Eq)]
-        struct Session { address owner; uint64 size; uint8 status; bytes32 commitment; bytes32 root; address opener; }
+        struct Session { address owner; uint64 size; uint8 status; bytes32 log; address opener; }
 
         interface LucidAnchors {
             function openSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 policyHash) external;
             function checkpoint(bytes32 id, uint64 size, bytes32 root) external;
             function closeSession(bytes32 id, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external;
             function registerSession(bytes32 id, address owner, bytes32 sessionKey, bytes32 manifestHash, bytes32 merkleRoot, uint64 chunkCount) external;
+            function checkpointBatch(bytes32 root, uint32 count) external;
             function session(bytes32 id) external view returns (Session memory);
+            function batchLog(address sender) external view returns (bytes32);
+            function inBatch(bytes32 batchRoot, bytes32 id, uint64 size, bytes32 root, bytes32[] calldata path) external view returns (bool);
         }
 
         interface LucidGovernor {

@@ -9,6 +9,7 @@
 //! Pure: no files, clocks, sockets or randomness. All encodings are borsh, which has one encoding for a value; decoders bound
 //! what they read and refuse trailing bytes and versions they do not know. Start reading at [`Header`].
 
+pub mod anchors;
 mod block;
 mod certificate;
 pub mod contracts;

@@ -18,6 +18,7 @@ pub(crate) const MERKLE_LEAF: &str = "lucid 2026-11 merkle leaf v1";
 pub(crate) const MERKLE_NODE: &str = "lucid 2026-11 merkle node v1";
 pub(crate) const MERKLE_ROOT: &str = "lucid 2026-11 salted merkle root v1";
 pub(crate) const HEAD: &str = "lucid 2026-11 recording head v1";
+pub(crate) const MANIFEST: &str = "lucid 2026-11 manifest v1";
 pub(crate) const WRAPS: &str = "lucid 2026-11 key wraps v1";
 pub(crate) const RECIPIENT: &str = "lucid 2026-11 recipient id v1";
 pub(crate) const POLICY: &str = "lucid 2026-11 session policy v1";

@@ -2,6 +2,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{
     FormatError, Hash, Keypair, SessionId, SigDomain, Signed, SignedHead, decode_exact, encode,
+    hash::MANIFEST,
     head::{check_text, check_version},
     merkle,
 };
@@ -145,6 +146,11 @@ impl SignedManifest {
             manifest,
             bytes: bytes.to_vec(),
         })
+    }
+
+    /// Its hash, signature and all: what is anchored when the session is closed.
+    pub fn hash(&self) -> Hash {
+        Hash::derive(MANIFEST, &[&self.bytes])
     }
 
     /// The bytes, as they were signed.

@@ -51,6 +51,26 @@ impl Log {
         Ok(())
     }
 
+    /// Appends leaves up to `size` by the roots of [`prove_extension`], without the leaves. `None`, and nothing appended, when they
+    /// are not as many as there are between the two sizes.
+    pub fn extend(&mut self, size: u32, subtrees: &[Hash]) -> Option<()> {
+        let levels: Vec<u32> = levels(self.size, size)?.collect();
+        if levels.len() != subtrees.len() {
+            return None;
+        }
+        for (level, subtree) in levels.into_iter().zip(subtrees) {
+            let mut hash = *subtree;
+            for _ in 0..(self.size >> level).trailing_ones() {
+                if let Some(left) = self.peaks.pop() {
+                    hash = node(left, hash);
+                }
+            }
+            self.peaks.push(hash);
+            self.size += 1 << level;
+        }
+        Some(())
+    }
+
     /// Leaves so far.
     pub fn size(&self) -> u32 {
         self.size
@@ -64,6 +84,32 @@ impl Log {
         };
         peaks.fold(*last, |right, left| node(*left, right))
     }
+}
+
+/// Levels of the largest complete subtrees that lie between two sizes of a log, left to right; `None` when it would shrink.
+fn levels(from: u32, to: u32) -> Option<impl Iterator<Item = u32>> {
+    let mut at = from;
+    let next = move || {
+        let left = to.checked_sub(at).filter(|left| *left > 0)?;
+        // A subtree of 2^n leaves begins where n bits are zero.
+        let level = left.ilog2().min(at.trailing_zeros());
+        at += 1 << level;
+        Some(level)
+    };
+    (from <= to).then(|| std::iter::from_fn(next))
+}
+
+/// What a log of the first `from` of `leaves` needs to become one of all: the roots of the largest complete subtrees between, left
+/// to right, for [`Log::extend`]. `None` when there are fewer leaves.
+pub fn prove_extension(leaves: &[Hash], from: usize) -> Option<Vec<Hash>> {
+    let (from, to) = (from.try_into().ok()?, leaves.len().try_into().ok()?);
+    let mut rest = leaves.get(from as usize..)?;
+    let roots = levels(from, to)?.map(|level| {
+        let (subtree, after) = rest.split_at(1 << level);
+        rest = after;
+        root(subtree)
+    });
+    Some(roots.collect())
 }
 
 /// Largest power of two below `n` (`n` ≥ 2).

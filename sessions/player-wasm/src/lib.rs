@@ -14,7 +14,9 @@ use lucid_format::{
     SecretKeys, SessionSeed, SignedHead, SignedManifest, Span, Wrap, check_chunk, check_index,
     open_wraps,
 };
+use lucid_light::{LightError, TrustedGenesis};
 use lucid_player::{Change, ChunkSpan, EventKind, Player, PlayerError, Typed};
+use lucid_proof::{Proof, ProofError};
 use serde::Serialize;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -75,6 +77,31 @@ impl From<PlayerError> for Failure {
     fn from(error: PlayerError) -> Self {
         Self {
             kind: "cannot-show",
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<ProofError> for Failure {
+    fn from(error: ProofError) -> Self {
+        let kind = match error {
+            ProofError::Version { .. } => "version",
+            ProofError::NotAProof | ProofError::Decode(_) | ProofError::TooMany { .. } => {
+                "malformed"
+            }
+            _ => "tampered",
+        };
+        Self {
+            kind,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<LightError> for Failure {
+    fn from(error: LightError) -> Self {
+        Self {
+            kind: "malformed",
             message: error.to_string(),
         }
     }
@@ -251,6 +278,32 @@ struct Info<'a> {
     unlocked: bool,
 }
 
+/// What the badge of the anchor says. Times are s since the Unix epoch.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Anchor {
+    /// Block and time of the closing; of a session that was open still, of the block that was looked at.
+    height: u64,
+    time: u64,
+    closed: bool,
+    opened_height: u64,
+    opened_time: u64,
+    owner: String,
+    opener: String,
+    pieces: Vec<AnchorPiece>,
+    /// Chunks at the end that nothing fixes.
+    open: usize,
+}
+
+/// Chunks that were fixed by one block.
+#[derive(Serialize)]
+struct AnchorPiece {
+    first: u32,
+    last: u32,
+    height: u64,
+    time: u64,
+}
+
 /// One thing for the overlay.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -295,6 +348,36 @@ impl Replay {
             unlocked: self.keys.is_some(),
         };
         serde_json::to_string(&info).unwrap_or_default()
+    }
+
+    /// Checks a proof file with the chain's genesis file and holds this recording against it: when it was anchored, as JSON.
+    pub fn anchor(&self, proof: &[u8], genesis: &[u8]) -> Result<String, Failure> {
+        let genesis = TrustedGenesis::parse(genesis)?;
+        let anchored = Proof::decode(proof)?.verify(&genesis)?;
+        let coverage = anchored.covers(&self.head, &self.manifest, &self.index)?;
+        let pieces = coverage.pieces.iter().map(|piece| AnchorPiece {
+            first: piece.chunks.start,
+            last: piece.chunks.end.saturating_sub(1),
+            height: piece.at.height.0,
+            time: piece.at.time_s,
+        });
+        let (height, time) = anchored
+            .closed
+            .map_or((anchored.height.0, anchored.time_ms / 1_000), |at| {
+                (at.height.0, at.time_s)
+            });
+        let anchor = Anchor {
+            height,
+            time,
+            closed: anchored.closed.is_some(),
+            opened_height: anchored.opened.height.0,
+            opened_time: anchored.opened.time_s,
+            owner: anchored.owner.to_string(),
+            opener: anchored.opener.to_string(),
+            pieces: pieces.collect(),
+            open: coverage.open.len(),
+        };
+        Ok(serde_json::to_string(&anchor).unwrap_or_default())
     }
 
     /// Offset, length, start in µs, end in µs, and 1 if it holds a keyframe: five numbers a chunk.

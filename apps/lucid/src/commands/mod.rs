@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod gov;
 pub mod keys;
 pub mod node;
+pub mod prove;
 pub mod replay;
 pub mod session;
 pub mod shell;

@@ -22,10 +22,12 @@ use axum::{
     routing::get,
 };
 use include_dir::{Dir, include_dir};
+use lucid_chain_types::Genesis;
 use lucid_format::{FileKind, SessionSeed};
+use lucid_proof::MAX_PROOF_BYTES;
 use tokio::net::TcpListener;
 
-use crate::{App, cli::ReplayArgs, keyring, recording};
+use crate::{App, cli::ReplayArgs, commands::verify, keyring, recording};
 
 /// The player, built by `scripts/build-player`.
 static PLAYER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sessions/player/web/dist");
@@ -42,6 +44,8 @@ const MAX_PIECE: u64 = 32 << 20;
 pub struct Served {
     file: Arc<Mutex<File>>,
     len: u64,
+    /// A proof file and the genesis file, for the page to check.
+    proof: Option<Arc<[Vec<u8>; 2]>>,
     /// `127.0.0.1:port`: other names are refused, so that a foreign page cannot reach this server by rebinding a name.
     host: Arc<str>,
 }
@@ -58,13 +62,21 @@ pub fn run(app: &App, args: &ReplayArgs) -> Result<()> {
         }
         FileKind::Disclosure => None,
     };
+    let proof = match (&args.proof, &args.genesis) {
+        (Some(proof), Some(genesis)) => Some(Arc::new([
+            verify::read(proof, MAX_PROOF_BYTES + 9)?,
+            verify::read(genesis, Genesis::MAX_BYTES)?,
+        ])),
+        _ => None,
+    };
     let file = recording::file(app, &args.recording)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting")?;
     runtime.block_on(async {
-        let (listener, served) = listen(file, args.port).await?;
+        let (listener, mut served) = listen(file, args.port).await?;
+        served.proof = proof;
         let url = seed.map_or_else(|| served.page(), |seed| served.url(&seed));
         if app.ui.json {
             app.ui.json(&serde_json::json!({ "url": url }))?;
@@ -85,7 +97,8 @@ pub fn run(app: &App, args: &ReplayArgs) -> Result<()> {
 impl Served {
     /// The page's address; it asks for the key.
     pub fn page(&self) -> String {
-        format!("http://{}/", self.host)
+        let query = if self.proof.is_some() { "?proof" } else { "" };
+        format!("http://{}/{query}", self.host)
     }
 
     /// The page's address with the key in its fragment.
@@ -110,6 +123,7 @@ pub async fn listen(file: File, port: u16) -> Result<(TcpListener, Served)> {
         Served {
             file: Arc::new(Mutex::new(file)),
             len,
+            proof: None,
             host,
         },
     ))
@@ -119,6 +133,8 @@ pub async fn listen(file: File, port: u16) -> Result<(TcpListener, Served)> {
 pub async fn serve(listener: TcpListener, served: Served) -> Result<()> {
     let router = Router::new()
         .route("/recording", get(piece))
+        .route("/proof", get(|served| beside(served, 0)))
+        .route("/genesis", get(|served| beside(served, 1)))
         .fallback(page)
         .layer(middleware::from_fn_with_state(served.clone(), guard))
         .with_state(served);
@@ -152,6 +168,15 @@ async fn guard(State(served): State<Served>, request: Request, next: Next) -> Re
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The proof file or the genesis file.
+async fn beside(State(served): State<Served>, which: usize) -> Response {
+    let Some(bytes) = served.proof.as_ref().and_then(|proof| proof.get(which)) else {
+        return (StatusCode::NOT_FOUND, "not here\n").into_response();
+    };
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    (kind, bytes.clone()).into_response()
 }
 
 /// A file of the player.

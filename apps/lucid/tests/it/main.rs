@@ -6,5 +6,6 @@
 mod bad_input;
 mod keeping;
 mod manners;
+mod proofs;
 mod stages;
 mod support;

@@ -176,7 +176,7 @@ const STRUCTS: [(&str, &str); 3] = [
         "Entity",
         "(address,bool,bool,uint64,uint64,uint64,uint64,uint64,uint64,uint64)",
     ),
-    ("Session", "(address,uint64,uint8,bytes32,bytes32,address)"),
+    ("Session", "(address,uint64,uint8,bytes32,address)"),
 ];
 
 /// The interfaces are written by hand: that they are the contracts' is shown here.
@@ -261,7 +261,10 @@ fn the_interfaces_are_those_of_the_artifacts() {
     check::<LucidAnchors::checkpointCall>("LucidAnchors");
     check::<LucidAnchors::closeSessionCall>("LucidAnchors");
     check::<LucidAnchors::registerSessionCall>("LucidAnchors");
+    check::<LucidAnchors::checkpointBatchCall>("LucidAnchors");
     check::<LucidAnchors::sessionCall>("LucidAnchors");
+    check::<LucidAnchors::batchLogCall>("LucidAnchors");
+    check::<LucidAnchors::inBatchCall>("LucidAnchors");
     check::<LucidGovernor::proposeCall>("LucidGovernor");
     check::<LucidGovernor::voteCall>("LucidGovernor");
     check::<LucidGovernor::queueCall>("LucidGovernor");

@@ -7,6 +7,7 @@
     reason = "a test that fails says so by panicking; clippy.toml allows it only inside #[test]"
 )]
 
+mod anchors;
 mod certificate;
 mod decoders;
 mod evidence;

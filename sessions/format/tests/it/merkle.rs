@@ -3,7 +3,8 @@
 use lucid_format::{
     Hash,
     merkle::{
-        Log, consistency_roots, leaf, prove_consistency, prove_range, range_root, root, salted,
+        Log, consistency_roots, leaf, prove_consistency, prove_extension, prove_range, range_root,
+        root, salted,
     },
 };
 use proptest::prelude::*;
@@ -248,5 +249,31 @@ proptest! {
         let proof: Vec<Hash> = proof.into_iter().map(Hash).collect();
         let _ = range_root(size, first, &range, &proof);
         let _ = consistency_roots(old, size, &proof);
+    }
+}
+
+proptest! {
+    /// A log that grows by subtrees is the one that grows by leaves, and takes no other number of them.
+    #[test]
+    fn a_log_grows_by_subtrees_as_by_leaves(mut sizes in proptest::collection::vec(0u32..300, 1..8)) {
+        sizes.sort_unstable();
+        let all = leaves(300);
+        let (mut log, mut by_leaves) = (Log::default(), Log::default());
+        for size in sizes {
+            let subtrees = prove_extension(&all[..size as usize], log.size() as usize).unwrap();
+            prop_assert!(subtrees.len() <= 62);
+            let before = log.clone();
+            let more = [subtrees.as_slice(), &[Hash::default()]].concat();
+            prop_assert_eq!(log.extend(size, &more), None);
+            prop_assert_eq!(&log, &before);
+            prop_assert_eq!(log.extend(size, &subtrees), Some(()));
+            for i in by_leaves.size()..size {
+                by_leaves.push(address(i)).unwrap();
+            }
+            prop_assert_eq!(&log, &by_leaves);
+            prop_assert_eq!(log.root(), naive_root(&all[..size as usize]));
+        }
+        prop_assert_eq!(log.clone().extend(log.size().saturating_sub(1), &[]), (log.size() == 0).then_some(()));
+        prop_assert_eq!(prove_extension(&all[..5], 6), None);
     }
 }

@@ -3,7 +3,7 @@ import { Overlay } from "./overlay";
 import { Panel, type Tally, swap } from "./panel";
 import { Playback, type Shown } from "./playback";
 import { Problem } from "./problem";
-import { type Key, type Recording, open, unlock } from "./recording";
+import { type Key, type Recording, anchor, open, unlock } from "./recording";
 import { clock, span, wall, zone } from "./time";
 import { Timeline } from "./timeline";
 import type { Report } from "./verifier";
@@ -16,6 +16,8 @@ declare global {
 }
 
 const RECORDING = new URL("recording", document.baseURI).href;
+/** Served beside the recording where the address says so. */
+const [PROOF, GENESIS] = ["proof", "genesis"].map((name) => new URL(name, document.baseURI).href) as [string, string];
 const by = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 
 const stage = by("stage");
@@ -68,6 +70,12 @@ async function start(): Promise<void> {
   what.replaceChildren(part("strong", info.user), part("span", ` on ${info.target}, ${wall(info.startedUs)}`));
   document.title = `${info.user} on ${info.target} – Lucid`;
   panel.describe(info);
+  if (new URLSearchParams(location.search).has("proof")) {
+    await anchor(recording, PROOF, GENESIS).then(
+      (found) => panel.anchored(found),
+      (error: unknown) => panel.notAnchored(Problem.of(error).message),
+    );
+  }
   panel.show(info, tally);
   timeline = new Timeline(by("timeline"), recording.chunks, info.first, (us) => void playback.seek(us));
 

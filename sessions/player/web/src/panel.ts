@@ -1,4 +1,4 @@
-import type { Info } from "./recording";
+import type { Anchor, Info } from "./recording";
 import type { Mark } from "./timeline";
 import { size, span, wall, zone } from "./time";
 
@@ -19,6 +19,8 @@ export interface Tally {
 
 /** The verification panel and the pill in the head that sums it up. */
 export class Panel {
+  private anchor: [State, string, string] | null = null;
+
   constructor(
     private readonly proofs: HTMLElement,
     private readonly facts: HTMLElement,
@@ -28,7 +30,7 @@ export class Panel {
 
   show(info: Info, tally: Tally): void {
     this.proofs.replaceChildren(
-      ...proofs(info, tally).map(([state, title, text]) => {
+      ...[...proofs(info, tally), ...(this.anchor ? [this.anchor] : [])].map(([state, title, text]) => {
         const item = document.createElement("li");
         item.dataset["state"] = state;
         const mark = document.createElement("span");
@@ -44,6 +46,21 @@ export class Panel {
       }),
     );
     this.sum(info, tally);
+  }
+
+  /** What the proof file shows; from the next [show] on. */
+  anchored({ height, time, closed, openedHeight, openedTime, pieces, open }: Anchor): void {
+    const at = (s: number) => `${wall(s * 1e6)} ${zone(s * 1e6)}`;
+    const blocks = new Set(pieces.map((piece) => piece.height)).size;
+    const fixed = `Opened in block ${openedHeight}, ${at(openedTime)}; its parts were fixed by ${blocks} block${blocks === 1 ? "" : "s"}.`;
+    this.anchor = closed
+      ? ["ok", `Anchored: block ${height}, ${at(time)}`, fixed]
+      : ["warn", `Anchored, open in block ${height}, ${at(time)}`, `${fixed} The last ${open} chunks are not anchored.`];
+  }
+
+  /** The proof file does not hold, or not for this recording; from the next [show] on. */
+  notAnchored(text: string): void {
+    this.anchor = ["bad", "Not anchored", text];
   }
 
   /** Facts of the session; they do not change. */
@@ -85,6 +102,7 @@ export class Panel {
   private sum(info: Info, tally: Tally): void {
     let [state, text]: [string, string] = ["busy", `Verifying ${tally.ok} / ${tally.of}`];
     if (tally.bad > 0) [state, text] = ["bad", faults(tally)];
+    else if (this.anchor?.[0] === "bad") [state, text] = ["bad", this.anchor[1]];
     else if (tally.done && tally.ok === tally.of) {
       if (info.cut) [state, text] = ["warn", "Verified, cut"];
       else [state, text] = ["ok", info.disclosure ? "Verified part" : "Verified, complete"];

@@ -29,6 +29,21 @@ export interface Info {
   unlocked: boolean;
 }
 
+/** When the recording was anchored, proven by a proof file. Times in s since the Unix epoch. */
+export interface Anchor {
+  /** Block of the closing; of a session that was open still, the block that was looked at. */
+  height: number;
+  time: number;
+  closed: boolean;
+  openedHeight: number;
+  openedTime: number;
+  owner: string;
+  opener: string;
+  pieces: { first: number; last: number; height: number; time: number }[];
+  /** Chunks at the end that no block fixes. */
+  open: number;
+}
+
 /** Where a chunk is in the file and in time. */
 export interface Chunk {
   offset: number;
@@ -77,6 +92,20 @@ export function unlock(replay: Replay, key: Key): void {
   try {
     if ("seed" in key) replay.unlock_with_seed(key.seed);
     else replay.unlock_with_key_file(key.file, key.passphrase);
+  } catch (error) {
+    throw Problem.of(error);
+  }
+}
+
+/** Holds the recording against the proof that is served beside it. */
+export async function anchor({ replay }: Recording, proof: string, genesis: string): Promise<Anchor> {
+  const fetched = async (url: string) => {
+    const response = await fetch(url, { cache: "no-store" });
+    if (!response.ok) throw new Problem("network", `the server answered ${response.status} ${response.statusText}`);
+    return new Uint8Array(await response.arrayBuffer());
+  };
+  try {
+    return JSON.parse(replay.anchor(await fetched(proof), await fetched(genesis))) as Anchor;
   } catch (error) {
     throw Problem.of(error);
   }

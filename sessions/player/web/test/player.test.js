@@ -234,3 +234,22 @@ test("it fits a telephone", async (t) => {
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
   assert.ok(await page.locator("#play").isVisible());
 });
+
+test("a proof beside the recording says when it was anchored, and one of another recording says that it is not", async (t) => {
+  const vectors = join(ROOT, "tests/vectors/proof");
+  const shown = async (file, proof) => {
+    const beside = { "/proof": join(vectors, proof), "/genesis": join(vectors, "genesis.json") };
+    const server = await serve(join(vectors, file), beside);
+    servers.push(server);
+    const page = await browser.newPage();
+    t.after(() => page.close());
+    await page.goto(`${server.url}?proof`);
+    await page.waitForFunction(() => /nchored/.test(document.getElementById("proofs").textContent));
+    return text(page, "#proofs");
+  };
+  assert.match(await shown("closed.lucid", "closed.lucidproof"), /Anchored: block \d+, [\s\S]*Opened in block 1,/);
+  assert.match(await shown("part.lucid", "closed.lucidproof"), /Anchored: block \d+,/);
+  assert.match(await shown("closed.lucid", "open.lucidproof"), /Anchored, open in block \d+,[\s\S]*The last 2 chunks are not anchored/);
+  assert.match(await shown("second.lucid", "closed.lucidproof"), /Not anchored\s+the recording is of session/);
+  assert.match(await shown("closed.lucid", "bad-no-quorum.lucidproof"), /Not anchored\s+the certificate of height/);
+});

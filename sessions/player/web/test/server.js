@@ -14,8 +14,8 @@ const TYPES = {
 };
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/** Serves `recording`, a path. Returns its address, `state` (bytes of the recording sent, largest answer) and `close`. */
-export async function serve(recording) {
+/** Serves `recording`, a path, and the files in `beside`, by their addresses. Returns its address, `state` (bytes of the recording sent, largest answer) and `close`. */
+export async function serve(recording, beside = {}) {
   const state = { sent: 0, largest: 0 };
   const server = createServer(async (request, response) => {
     try {
@@ -23,6 +23,7 @@ export async function serve(recording) {
       response.setHeader("content-security-policy", POLICY);
       response.setHeader("x-content-type-options", "nosniff");
       if (path === "/recording") return await range(request, response, recording, state);
+      if (beside[path]) return response.writeHead(200, { "content-type": "application/octet-stream" }).end(await readFile(beside[path]));
       const name = normalize(path === "/" ? "/index.html" : path);
       const body = await readFile(join(DIST, name));
       response.writeHead(200, { "content-type": TYPES[extname(name)] ?? "application/octet-stream" }).end(body);

@@ -28,8 +28,12 @@ struct Server {
 
 impl Server {
     fn start(place: &Place, file: &str) -> Self {
+        Self::start_with(place, &[file])
+    }
+
+    fn start_with(place: &Place, args: &[&str]) -> Self {
         let mut child = place
-            .command(&["replay", file, "--json", "--no-browser"])
+            .command(&[&["replay", "--json", "--no-browser"], args].concat())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -233,4 +237,30 @@ fn base64(text: &str) -> Vec<u8> {
         out.extend_from_slice(&bits.to_be_bytes()[1..=kept]);
     }
     out
+}
+
+#[test]
+fn a_proof_and_the_genesis_file_are_served_beside_the_recording_and_the_address_says_so() {
+    let place = Place::new();
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors/proof");
+    let file = |name: &str| vectors.join(name).to_str().unwrap().to_owned();
+    let (recording, proof, genesis) = (
+        file("closed.lucid"),
+        file("closed.lucidproof"),
+        file("genesis.json"),
+    );
+    let args = [&recording, "--proof", &proof, "--genesis", &genesis];
+    let server = Server::start_with(&place, &args);
+    assert!(server.url.ends_with("/?proof"), "{}", server.url);
+    for (path, served) in [("/proof", &proof), ("/genesis", &genesis)] {
+        let (status, _, body) = server.get(path, &server.host, "");
+        assert_eq!((status, body), (200, fs::read(served).unwrap()), "{path}");
+    }
+    drop(server);
+    let server = Server::start(&place, &recording);
+    assert!(!server.url.contains("proof"), "{}", server.url);
+    assert_eq!(server.get("/proof", &server.host, "").0, 404);
+    let args = ["replay", &recording, "--proof", &proof, "--no-browser"];
+    let alone = ran(&args, place.command(&args).output().unwrap());
+    assert_eq!(alone.code, 2, "a proof needs the genesis file");
 }

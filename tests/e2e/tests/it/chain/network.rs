@@ -484,6 +484,11 @@ impl Account {
         self.wallet.address()
     }
 
+    /// Its key. What is sent with it by other ways than this type's leaves this type behind.
+    pub(super) fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+
     pub(super) fn transfer(&self) -> Bytes {
         let to = Address::repeat_byte(0x77);
         self.sign(to, U256::from(1), Bytes::new(), 21_000)
