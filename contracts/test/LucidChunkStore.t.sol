@@ -507,8 +507,7 @@ contract LucidChunkStoreTest is Base {
         chunks.prove(1, wrong);
     }
 
-    function test_small_holdings_are_credited_by_chance_and_reach_work_credits() public {
-        // 128 chunks of 8 MiB are a GiB, and of them all have the same content.
+    function test_a_byte_earns_nothing_and_a_claim_for_it_is_refused() public {
         bytes memory bytes_ = content(1, 1);
         bytes32 root = keccak256(bytes.concat(hex"00", bytes_));
         vm.prank(owner);

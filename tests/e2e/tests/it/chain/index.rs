@@ -55,6 +55,7 @@ fn the_read_model_follows_the_chain_over_kills_and_is_the_same_made_anew() {
         validators: 1,
         full: 0,
         apart: false,
+        custody: false,
     });
     let mut sent = 0;
     let mut height = 0;

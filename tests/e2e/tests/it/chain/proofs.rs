@@ -151,6 +151,7 @@ fn anchors_are_proven_from_a_node_and_verified_with_the_genesis_file() {
         validators: 1,
         full: 0,
         apart: false,
+        custody: false,
     });
     let (bench, rpc) = (&network.bench, network.nodes[0].url.as_str());
     let runtime = tokio::runtime::Builder::new_current_thread()
