@@ -71,13 +71,15 @@ pub enum LightError {
     },
     /// The certificate is of another block.
     #[error(
-        "the certificate is of block {certificate}, the header of height {height} has id {header}"
+        "the certificate is of block {certificate} at height {certified}, the header of height {height} has id {header}"
     )]
     OtherBlock {
         /// The header's height.
         height: Height,
         /// The header's id.
         header: BlockId,
+        /// The certificate's height.
+        certified: Height,
         /// What the certificate is of.
         certificate: BlockId,
     },

@@ -241,6 +241,7 @@ impl Trust {
             return Err(LightError::OtherBlock {
                 height,
                 header: id,
+                certified: certificate.height,
                 certificate: certificate.block,
             });
         }

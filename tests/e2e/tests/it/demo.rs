@@ -92,6 +92,8 @@ fn the_demo_records_proves_and_leaves_nothing_running() {
         "complete and unchanged",
         "one bit flipped",
         "refused",
+        "the proof is refused",
+        "closed in block",
         "differ",
     ] {
         assert!(out.contains(part), "{part} is not in: {out}");
@@ -104,6 +106,8 @@ fn the_demo_records_proves_and_leaves_nothing_running() {
     );
     for made in [
         "demo.lucid",
+        "demo.lucidproof",
+        "genesis.json",
         "demo.png",
         "demo.mp4",
         "demo-client.png",
@@ -115,8 +119,17 @@ fn the_demo_records_proves_and_leaves_nothing_running() {
             "{made}"
         );
     }
-    let verdict = place.json(&["verify", "made/demo.lucid"]);
+    // Nothing else of the session or its chain is left.
+    let verdict = place.json(&[
+        "verify",
+        "made/demo.lucid",
+        "made/demo.lucidproof",
+        "--genesis",
+        "made/genesis.json",
+    ]);
     assert_eq!(verdict["complete"], true);
+    assert!(verdict["anchor"]["closed"]["height"].as_u64().unwrap() > 1);
+    assert_eq!(verdict["anchor"]["not_fixed"], 0);
     // It keeps its hands off what is there already.
     assert_ne!(
         place.run(&["demo", "--seconds", "5", "--out", "made"]).code,

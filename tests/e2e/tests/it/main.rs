@@ -20,3 +20,4 @@ mod replay;
 mod several;
 mod support;
 mod targets;
+mod up;
