@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -79,6 +79,17 @@ fn kill(words: &[&str]) -> Pid {
     found[0]
 }
 
+/// What a page answers, head and all.
+fn get(page: &str, path: &str) -> Vec<u8> {
+    let host = page.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.0 200"), "{path}");
+    answer
+}
+
 fn height(place: &Place, up: &Up) -> u64 {
     let rpc = up.told["rpc"][0].as_str().unwrap();
     place.json(&["chain", "status", "--rpc", rpc])["height"]
@@ -139,6 +150,15 @@ fn a_session_is_proven_though_gateway_and_validator_are_killed_on_the_way() {
         place.path("genesis.json"),
     )
     .unwrap();
+    // The page lists it and hands it to the player as it is in the file.
+    let page = up.told["page"].as_str().unwrap();
+    let listed = String::from_utf8(get(page, "/")).unwrap();
+    assert!(listed.contains(&format!("'play/{id}/'")), "{listed}");
+    let player = String::from_utf8(get(page, &format!("/play/{id}/"))).unwrap();
+    assert!(player.contains("Lucid player"), "{player}");
+    let served = get(page, &format!("/play/{id}/recording"));
+    assert!(served.ends_with(&fs::read(place.path("x.lucid")).unwrap()));
+
     let before = height(&place, &up);
     up.stop();
     assert_eq!(running(&[&home]), [], "nothing is left running");
