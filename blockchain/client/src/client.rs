@@ -1,5 +1,6 @@
 //! One node, asked over HTTP.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use alloy_consensus::TxEip1559;
@@ -13,6 +14,7 @@ use jsonrpsee_core::params::BatchRequestBuilder;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use lucid_chain_types::contracts::LUCID_GOVERNOR;
 use lucid_chain_types::{Certificate, CertifiedBlock, Height, NodeId, Slot, decode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -149,32 +151,10 @@ impl Client {
         &self,
         hashes: &[B256],
     ) -> Result<Vec<Option<TransactionReceipt>>, ClientError> {
-        const METHOD: &str = "eth_getTransactionReceipt";
-        if hashes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut batch = BatchRequestBuilder::new();
-        for hash in hashes {
-            batch
-                .insert(METHOD, jsonrpsee_core::rpc_params![hash])
-                .map_err(|error| ClientError::Answer {
-                    method: METHOD,
-                    reason: error.to_string(),
-                })?;
-        }
         let answers = self
-            .http
-            .batch_request::<Option<TransactionReceipt>>(batch)
-            .await
-            .map_err(|error| ClientError::of(METHOD, &self.url, error))?;
-        answers
-            .into_iter()
-            .map(|answer| {
-                answer.map_err(|error| {
-                    ClientError::of(METHOD, &self.url, Error::Call(error.into_owned()))
-                })
-            })
-            .collect()
+            .request_each("eth_getTransactionReceipt", hashes)
+            .await?;
+        answers.into_iter().collect()
     }
 
     /// A slot, the open one without a number.
@@ -344,14 +324,11 @@ impl Client {
         .await
     }
 
-    pub(crate) async fn view<C: SolCall>(
-        &self,
-        to: Address,
-        call: &C,
-    ) -> Result<C::Return, ClientError> {
+    /// Asks a contract's view, on the newest state.
+    pub async fn view<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, ClientError> {
         let answer = self.call(to, &call.abi_encode().into()).await?;
         C::abi_decode_returns(&answer).map_err(|error| ClientError::Answer {
-            method: "eth_call",
+            method: C::SIGNATURE,
             reason: error.to_string(),
         })
     }
@@ -377,27 +354,43 @@ impl Client {
         &self,
         transactions: &[impl AsRef<[u8]>],
     ) -> Result<Vec<Result<B256, ClientError>>, ClientError> {
-        const METHOD: &str = "eth_sendRawTransaction";
+        let transactions: Vec<Bytes> = transactions
+            .iter()
+            .map(|bytes| Bytes::copy_from_slice(bytes.as_ref()))
+            .collect();
+        self.request_each("eth_sendRawTransaction", &transactions)
+            .await
+    }
+
+    /// A method of one parameter, called once for each of these in one request; what became of each, in their order.
+    async fn request_each<P: Serialize, T: DeserializeOwned + Debug + 'static>(
+        &self,
+        method: &'static str,
+        parameters: &[P],
+    ) -> Result<Vec<Result<T, ClientError>>, ClientError> {
+        // An empty batch is an invalid request (JSON-RPC 2.0 section 6).
+        if parameters.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut batch = BatchRequestBuilder::new();
-        for transaction in transactions {
-            let bytes = Bytes::copy_from_slice(transaction.as_ref());
+        for parameter in parameters {
             batch
-                .insert(METHOD, jsonrpsee_core::rpc_params![bytes])
+                .insert(method, jsonrpsee_core::rpc_params![parameter])
                 .map_err(|error| ClientError::Answer {
-                    method: METHOD,
+                    method,
                     reason: error.to_string(),
                 })?;
         }
         let answers = self
             .http
-            .batch_request::<B256>(batch)
+            .batch_request::<T>(batch)
             .await
-            .map_err(|error| ClientError::of(METHOD, &self.url, error))?;
+            .map_err(|error| ClientError::of(method, &self.url, error))?;
         Ok(answers
             .into_iter()
             .map(|answer| {
                 answer.map_err(|error| {
-                    ClientError::of(METHOD, &self.url, Error::Call(error.into_owned()))
+                    ClientError::of(method, &self.url, Error::Call(error.into_owned()))
                 })
             })
             .collect())

@@ -44,11 +44,7 @@ impl Chain {
     }
 
     async fn ask<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, CustodyError> {
-        let answer = self.client.call(to, &call.abi_encode().into()).await?;
-        C::abi_decode_returns(&answer).map_err(|error| CustodyError::Answer {
-            method: C::SIGNATURE,
-            reason: error.to_string(),
-        })
+        Ok(self.client.view(to, &call).await?)
     }
 
     /// The open slot.

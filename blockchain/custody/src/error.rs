@@ -27,14 +27,6 @@ pub enum CustodyError {
     /// The chain.
     #[error(transparent)]
     Chain(#[from] lucid_client::ClientError),
-    /// The chain's answer.
-    #[error("the chain's answer to {method} cannot be read: {reason}")]
-    Answer {
-        /// What was asked.
-        method: &'static str,
-        /// Why.
-        reason: String,
-    },
     /// A door's address.
     #[error("'{0}' is not the address of a door, such as http://10.0.0.5:26658")]
     Url(String),

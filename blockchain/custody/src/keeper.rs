@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::SolCall as _;
 use lucid_chain_types::contracts::{LUCID_CHUNK_STORE, WORK_CREDITS};
 use lucid_chain_types::{NodeId, Slot};
@@ -209,7 +209,8 @@ impl Keeper {
                 let call = ChunkStore::setDoorCall {
                     url: self.url.clone(),
                 };
-                self.send(call.abi_encode().into()).await?;
+                self.send(LUCID_CHUNK_STORE, call.abi_encode().into())
+                    .await?;
                 info!(
                     url = self.url,
                     "the chain knows where this node serves chunks"
@@ -260,7 +261,8 @@ impl Keeper {
             slot: slot.0,
             openings,
         };
-        self.send(call.abi_encode().into()).await?;
+        self.send(LUCID_CHUNK_STORE, call.abi_encode().into())
+            .await?;
         Tally::add(&self.tally.proven, 1);
         Tally::add(&self.tally.lost, lost);
         let Some((last, credit)) = self.chain.proven(self.node).await? else {
@@ -278,15 +280,7 @@ impl Keeper {
             let call = Credits::submitCall {
                 proofs: vec![proof],
             };
-            let order = Order {
-                to: WORK_CREDITS,
-                input: call.abi_encode().into(),
-                ..Order::default()
-            };
-            self.chain
-                .client()
-                .send_and_wait(&self.wallet, order, PATIENCE)
-                .await?;
+            self.send(WORK_CREDITS, call.abi_encode().into()).await?;
         }
         Ok(())
     }
@@ -470,12 +464,12 @@ impl Keeper {
         let list: Vec<u64> = numbers.iter().copied().collect();
         let mut done = 0;
         for batch in list.chunks(BATCH) {
-            match self.send(call(batch.to_vec())).await {
+            match self.send(LUCID_CHUNK_STORE, call(batch.to_vec())).await {
                 Ok(()) => done += batch.len() as u64,
                 Err(error) if batch.len() == 1 => debug!(%error, "refused"),
                 Err(_) => {
                     for number in batch {
-                        match self.send(call(vec![*number])).await {
+                        match self.send(LUCID_CHUNK_STORE, call(vec![*number])).await {
                             Ok(()) => done += 1,
                             Err(error) => debug!(%error, number, "refused"),
                         }
@@ -512,9 +506,9 @@ impl Keeper {
         Ok(())
     }
 
-    async fn send(&self, input: Bytes) -> Result<(), CustodyError> {
+    async fn send(&self, to: Address, input: Bytes) -> Result<(), CustodyError> {
         let order = Order {
-            to: LUCID_CHUNK_STORE,
+            to,
             input,
             ..Order::default()
         };

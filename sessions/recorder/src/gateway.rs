@@ -316,20 +316,15 @@ impl Gateway {
             }
         };
         let id = claimed.ticket.session;
+        let unavailable = async |client: PendingClient, why: String| {
+            self.log("client-refused", Some(id), Some(&user), Some(peer), why);
+            client.reject(Rejection::Unavailable).await;
+        };
         let note = match &self.anchoring {
             None => None,
             Some(anchoring) => match anchoring.admit(&claimed.ticket).await {
                 Ok(note) => note,
-                Err(error) => {
-                    self.log(
-                        "client-refused",
-                        Some(id),
-                        Some(&user),
-                        Some(peer),
-                        error.to_string(),
-                    );
-                    return client.reject(Rejection::Unavailable).await;
-                }
+                Err(error) => return unavailable(client, error.to_string()).await,
             },
         };
         let Ok(place) = self.places.clone().try_acquire_owned() else {
@@ -337,21 +332,11 @@ impl Gateway {
                 "{} sessions are running, which is the limit",
                 self.settings.max_sessions
             );
-            self.log("client-refused", Some(id), Some(&user), Some(peer), why);
-            return client.reject(Rejection::Unavailable).await;
+            return unavailable(client, why).await;
         };
         let target = match self.target(&claimed.ticket.target) {
             Ok(target) => target.clone(),
-            Err(error) => {
-                self.log(
-                    "client-refused",
-                    Some(id),
-                    Some(&user),
-                    Some(peer),
-                    error.to_string(),
-                );
-                return client.reject(Rejection::Unavailable).await;
-            }
+            Err(error) => return unavailable(client, error.to_string()).await,
         };
         let client_name = format!("{peer} {}", client.client_name());
         let (session, handle) = match Session::connect(client, &target).await {
